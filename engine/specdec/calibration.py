@@ -1,0 +1,75 @@
+"""Timing each step of a loaded pair on this machine, for the controller; bounded to about two seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from specdec.drafting.base import Drafter
+from specdec.drafting.controller import Costs
+from specdec.exactness import timed_ms
+from specdec.options import Sampling
+from specdec.sampling import Sampler, plan
+from specdec.target import MAX_ROWS, TILE, Target
+from specdec.verification import Rule
+
+BUDGET_MS = 2000.0
+REPEATS = 5
+ROWS = (1, 2, 4, 8, MAX_ROWS)
+DRAFT_LENGTH = 3
+
+
+def calibrate(target: Target, drafters: Sequence[Drafter]) -> Costs:
+    """Costs measured at a short context, the best of interleaved repeats; leaves the caches' contents undefined."""
+    start = min(TILE // 4, max(0, target.context - 2 * MAX_ROWS))
+    tokens = [(index * 97 + 11) % target.decoder.config.vocab_size for index in range(start + MAX_ROWS)]
+    list(target.prefill(tokens[:start], 0))
+    sampler = Sampler(plan(Sampling(temperature=0, seed=0), {}), target.decoder.config.vocab_size, (), target.decoder.device)
+    rows = [count for count in ROWS if count <= target.rows_left(start)]
+    steps: dict[object, Callable[[], float]] = {count: lambda n=count: timed_ms(target, tokens[:n], start) for count in rows}  # type: ignore[misc]
+    for drafter in drafters:
+        steps[drafter.name] = lambda d=drafter: _draft_ms(d, tokens[: start + 1], sampler)  # type: ignore[misc]
+    best = _interleaved(steps)
+    return Costs({count: best[count] for count in rows}, {drafter.name: best[drafter.name] for drafter in drafters})
+
+
+def choose_threads(target: Target) -> int:
+    """One thread, unless all of them take a step at least a tenth faster; sets torch's thread count and returns it.
+
+    A small model is no faster on several threads, and one leaves the others to the terminal.
+    """
+    every = torch.get_num_threads()
+    if target.decoder.device.type != "cpu" or every == 1:
+        return every
+
+    def step(threads: int) -> float:
+        torch.set_num_threads(threads)
+        return timed_ms(target, [0], 0) + timed_ms(target, [0] * 4, 0)
+
+    best = _interleaved({1: lambda: step(1), every: lambda: step(every)})
+    chosen = every if best[every] < 0.9 * best[1] else 1
+    torch.set_num_threads(chosen)
+    return chosen
+
+
+def _draft_ms(drafter: Drafter, tokens: Sequence[int], sampler: Sampler) -> float:
+    """Milliseconds of one drafted token."""
+    drafter.begin(tokens)
+    began = time.perf_counter()
+    drafter.propose(DRAFT_LENGTH, sampler, Rule("coupled"))
+    return (time.perf_counter() - began) * 1000 / DRAFT_LENGTH
+
+
+def _interleaved(steps: dict[object, Callable[[], float]]) -> dict[object, float]:
+    """The best time of each step over interleaved rounds, as many as the budget allows but at least two (the first warms up)."""
+    best: dict[object, float] = {}
+    began = time.perf_counter()
+    for repeat in range(REPEATS + 1):
+        for name, step in steps.items():
+            taken = step()
+            best[name] = taken if repeat < 2 else min(best[name], taken)
+        if repeat and (time.perf_counter() - began) * 1000 > BUDGET_MS:
+            break
+    return best

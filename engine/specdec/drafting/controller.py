@@ -1,0 +1,153 @@
+"""The controller: each round takes the drafter and length with the most expected tokens per measured millisecond.
+
+Expected tokens of a draft of k are 1 + a1 + a1 a2 + ... with the measured acceptance of each position (Leviathan et al.,
+arXiv 2211.17192, with one rate per position). Length 0, plain decoding, is always a candidate, so a draft that does not pay
+switches itself off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from specdec.drafting.base import Drafter
+from specdec.options import MAX_DRAFT_TOKENS
+
+DECAY = 0.97
+PRIOR_WEIGHT = 4.0
+TIME_SMOOTHING = 0.1
+PROBE_SHARE = 0.01
+PROBE_TOKENS = 2
+MARGIN = 1.02
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Milliseconds measured on this machine: a target step by number of rows, and one draft token by drafter."""
+
+    verify_ms: Mapping[int, float]
+    draft_ms: Mapping[str, float]
+
+    def verify(self, rows: int) -> float:
+        """A target step of that many rows, between the measured ones by straight line."""
+        known = sorted(self.verify_ms)
+        low = max((n for n in known if n <= rows), default=known[0])
+        high = min((n for n in known if n >= rows), default=known[-1])
+        if low >= high:
+            return self.verify_ms[low]
+        share = (rows - low) / (high - low)
+        return self.verify_ms[low] * (1 - share) + self.verify_ms[high] * share
+
+
+@dataclass
+class Record:
+    """Decayed counts of drafted tokens tested and accepted at each position of a draft; `prior` is the rate before any."""
+
+    prior: float
+    tested: list[float] = field(default_factory=lambda: [0.0] * MAX_DRAFT_TOKENS)
+    accepted: list[float] = field(default_factory=lambda: [0.0] * MAX_DRAFT_TOKENS)
+
+    def observe(self, tested: int, accepted: int) -> None:
+        for position in range(tested):
+            self.tested[position] = self.tested[position] * DECAY + 1
+            self.accepted[position] = self.accepted[position] * DECAY + (position < accepted)
+
+    def acceptance(self) -> list[float]:
+        """The rate at each position; a position with little data leans on the one before it."""
+        rates = []
+        before = self.prior
+        for tested, accepted in zip(self.tested, self.accepted, strict=True):
+            before = (accepted + PRIOR_WEIGHT * before) / (tested + PRIOR_WEIGHT)
+            rates.append(before)
+        return rates
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A round's drafter (None: plain) and the number of tokens asked of it."""
+
+    drafter: Drafter | None
+    length: int
+
+
+class Controller:
+    """Chooses among the drafters a request allows; its records live as long as the pair is loaded."""
+
+    def __init__(self, costs: Costs) -> None:
+        self._costs = costs
+        self._records: dict[tuple[str, int], Record] = {}
+        self._verify_drift = 1.0
+        self._draft_drift: dict[str, float] = {}
+        self._spent_ms = 0.0
+        self._probe_debt_ms = 0.0
+
+    def choose(self, drafters: Sequence[Drafter], limit: int, forced_length: int | None, forced: bool) -> Choice:
+        """The next round's draft of at most `limit` tokens.
+
+        `forced_length` fixes the length; `forced` rules out plain decoding as long as some drafter has anything to propose.
+        """
+        best, best_rate = Choice(None, 0), self._plain_rate()
+        if forced or forced_length is not None:
+            best_rate = 0.0
+        ranked: list[tuple[float, Choice]] = []
+        for drafter in drafters:
+            bucket = drafter.confidence_bucket()
+            if bucket < 0 or limit <= 0 or forced_length == 0:
+                continue
+            lengths = range(1, limit + 1) if forced_length is None else (min(forced_length, limit),)
+            rates = self._rates(drafter, bucket, max(lengths))
+            length = max(lengths, key=lambda k: rates[k])
+            ranked.append((rates[length], Choice(drafter, length)))
+        for rate, choice in ranked:
+            if rate > best_rate * (MARGIN if best.drafter is None else 1.0):
+                best, best_rate = choice, rate
+        return best if forced or forced_length is not None else self._probe(best, ranked, limit)
+
+    def observe(self, choice: Choice, bucket: int, tested: int, accepted: int, draft_ms: float, verify_ms: float, rows: int) -> None:
+        """What the round did: counts for the records, times for the drift from the calibrated costs."""
+        self._spent_ms += draft_ms + verify_ms
+        self._verify_drift += TIME_SMOOTHING * (_clamped(verify_ms / self._costs.verify(rows)) - self._verify_drift)
+        if choice.drafter is None:
+            return
+        name = choice.drafter.name
+        self._record(choice.drafter, bucket).observe(tested, accepted)
+        expected = self._costs.draft_ms[name] * choice.length
+        if expected > 0:
+            drift = self._draft_drift.get(name, 1.0)
+            self._draft_drift[name] = drift + TIME_SMOOTHING * (_clamped(draft_ms / expected) - drift)
+
+    def _plain_rate(self) -> float:
+        return 1 / (self._costs.verify(1) * self._verify_drift)
+
+    def _record(self, drafter: Drafter, bucket: int) -> Record:
+        return self._records.setdefault((drafter.name, bucket), Record(drafter.priors[bucket]))
+
+    def _rates(self, drafter: Drafter, bucket: int, longest: int) -> list[float]:
+        """Expected tokens per millisecond for drafts of 0..longest tokens."""
+        acceptance = self._record(drafter, bucket).acceptance()
+        draft_ms = self._costs.draft_ms[drafter.name] * self._draft_drift.get(drafter.name, 1.0)
+        tokens, surviving, rates = 1.0, 1.0, [0.0]
+        for k in range(1, longest + 1):
+            surviving *= acceptance[k - 1]
+            tokens += surviving
+            rates.append(tokens / (k * draft_ms + self._costs.verify(k + 1) * self._verify_drift))
+        return rates
+
+    def _probe(self, best: Choice, ranked: Sequence[tuple[float, Choice]], limit: int) -> Choice:
+        """Now and then, when plain decoding wins, try the best drafter shortly, so that a change of text is noticed.
+
+        A probe is allowed while probes have taken under a hundredth of all decoding time.
+        """
+        if best.drafter is not None or not ranked or self._probe_debt_ms > PROBE_SHARE * self._spent_ms:
+            return best
+        choice = max(ranked, key=lambda pair: pair[0])[1]
+        length = min(PROBE_TOKENS, limit)
+        assert choice.drafter is not None
+        extra = self._costs.draft_ms[choice.drafter.name] * length + self._costs.verify(length + 1) - self._costs.verify(1)
+        self._probe_debt_ms += extra
+        return Choice(choice.drafter, length)
+
+
+def _clamped(ratio: float) -> float:
+    """A time ratio with outliers cut: one page fault must not look like a trend."""
+    return min(max(ratio, 0.25), 4.0)

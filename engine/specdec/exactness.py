@@ -1,0 +1,103 @@
+"""Exact mode: finding an execution of the target in which a row's bits do not depend on how many rows run with it.
+
+Which kernels have that property differs between machines, so it is measured on the loaded model, over row counts and cache
+extents. Where a kernel has it, rounds run just the rows they need; otherwise every round is padded to one row count.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from specdec.options import ExactChoice
+from specdec.target import FASTEST, MAX_ROWS, TILE, Execution, Target
+
+TOLERATED_COST = 0.10
+SLOW_STEP_MS = 60.0
+PADDED_ROWS = 8
+TYPICAL_ROWS = 5
+PROBED_TILES = 8
+PREFILL_ROWS = (TILE, 200, 100, 33, 17)
+KERNELS = (Execution("matmul", tiled=True), Execution("fused", tiled=True), Execution("by_row", tiled=True))
+PADDED = Execution("fused", tiled=True, padded_rows=PADDED_ROWS, padded_prefill=True)
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """The chosen execution, whether it is exact, whether prefilled rows equal decoded ones bit for bit, and why it was chosen."""
+
+    execution: Execution
+    exact: bool
+    prefill_matches: bool
+    reason: str
+
+
+def choose_execution(target: Target, choice: ExactChoice) -> Exactness:
+    """Pick how the target runs; leaves the cache's contents undefined.
+
+    `auto` takes the cheapest exact execution if it adds at most 10% to a plain step and a round of five rows together.
+    """
+    if choice == "off":
+        return Exactness(FASTEST, False, False, "switched off")
+    slow = _step_ms(target, FASTEST) > SLOW_STEP_MS
+    candidates = [PADDED] if slow else [found for kernel in KERNELS if (found := _independent(target, kernel))] or [PADDED]
+    times = _interleaved_ms(target, [FASTEST, *candidates], repeats=1 if slow else 7)
+    execution = min(candidates, key=times.__getitem__)
+    cost = times[execution] / times[FASTEST] - 1
+    rows = f"{execution.padded_rows} rows a round" if execution.padded_rows else "any number of rows"
+    how = f"{execution.attention} attention, {rows}"
+    if choice == "auto" and cost > TOLERATED_COST:
+        return Exactness(FASTEST, False, False, f"it would cost {cost:.0%} ({how})")
+    return Exactness(execution, True, not execution.padded_prefill, f"{how}, costs {max(cost, 0):.0%}")
+
+
+def _independent(target: Target, kernel: Execution) -> Execution | None:
+    """The kernel, if one row has the same logits and cache row alone and among up to 16 at the probed extents.
+
+    Its prefill is padded unless prefill chunks of several lengths also give the rows that single steps give.
+    """
+    target.execution = kernel
+    matches = True
+    tiles = range(0, target.context, TILE)
+    for tile in tiles[:: max(1, len(tiles) // PROBED_TILES)]:
+        tokens = _probe_tokens(target, min(TILE, target.context - tile))
+        count = min(MAX_ROWS, len(tokens))
+        kept = target.cache.rows[:, :, tile : tile + count]
+        alone = torch.cat([target.step(tokens[i : i + 1], tile + i) for i in range(count)])
+        decoded = kept.clone()
+        for rows in range(2, count + 1):
+            if not torch.equal(target.step(tokens[:rows], tile), alone[:rows]) or not torch.equal(kept, decoded):
+                return None
+        for rows in PREFILL_ROWS:
+            list(target.prefill(tokens[:rows], tile))
+            matches = matches and torch.equal(kept, decoded)
+    return kernel if matches else replace(kernel, padded_prefill=True)
+
+
+def _probe_tokens(target: Target, count: int) -> list[int]:
+    return [(index * 97 + 11) % target.decoder.config.vocab_size for index in range(count)]
+
+
+def _interleaved_ms(target: Target, executions: list[Execution], repeats: int) -> dict[Execution, float]:
+    best = dict.fromkeys(executions, float("inf"))
+    for _ in range(repeats):
+        for execution in executions:
+            best[execution] = min(best[execution], _step_ms(target, execution))
+    return best
+
+
+def _step_ms(target: Target, execution: Execution) -> float:
+    """Milliseconds of one plain step and one round of five rows together."""
+    target.execution = execution
+    start = min(TILE // 2, max(0, target.context - MAX_ROWS))
+    tokens = _probe_tokens(target, TYPICAL_ROWS)
+    return timed_ms(target, tokens[:1], start) + timed_ms(target, tokens, start)
+
+
+def timed_ms(target: Target, tokens: list[int], start: int) -> float:
+    """Milliseconds of one step, finished on the device."""
+    began = time.perf_counter()
+    target.step(tokens, start)[-1].max().item()
+    return (time.perf_counter() - began) * 1000

@@ -1,0 +1,140 @@
+"""The engine's process: JSON lines in on stdin, JSON lines out on stdout, diagnostics on stderr.
+
+It ends when stdin closes, so it never outlives the app.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import traceback
+from typing import BinaryIO
+
+from specdec import __version__
+from specdec.errors import ProtocolError, SpecError, UsageError
+from specdec.events import Chat, Error, Event, Hello, Load, Progress, Request, Shutdown, Stop, Unload, Unloaded, parse_request
+
+
+class Inbox:
+    """Reads requests on a thread of its own, so that `stop` is heard while an answer is under way."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._requests: queue.SimpleQueue[Request | ProtocolError] = queue.SimpleQueue()
+        self._latest_chat = 0
+        self._stopped_chat = 0
+
+    def start(self) -> None:
+        threading.Thread(target=self._read, name="inbox", daemon=True).start()
+
+    def next(self) -> Request | ProtocolError:
+        """The next request, or the error that a line turned into; blocks. A closed pipe reads as Shutdown."""
+        return self._requests.get()
+
+    def stopped(self, chat: int) -> bool:
+        """Whether the answer to this chat request was asked to end."""
+        return self._stopped_chat >= chat
+
+    def _read(self) -> None:
+        for line in self._stream:
+            try:
+                request = parse_request(line)
+            except ProtocolError as error:
+                self._requests.put(error)
+                continue
+            if isinstance(request, Stop):
+                self._stopped_chat = self._latest_chat
+                continue
+            if isinstance(request, Chat):
+                self._latest_chat = request.id
+            self._requests.put(request)
+        self._stopped_chat = sys.maxsize
+        self._requests.put(Shutdown())
+
+
+class Host:
+    """Carries out one request after the other with at most one pair loaded."""
+
+    def __init__(self, inbox: Inbox, out: BinaryIO) -> None:
+        self._inbox = inbox
+        self._out = out
+        self._session: object | None = None
+
+    def send(self, event: Event) -> None:
+        """Write an event as one line."""
+        self._out.write(event.model_dump_json().encode() + b"\n")
+        self._out.flush()
+
+    def run(self) -> None:
+        """Serve until shutdown."""
+        self.send(Hello(version=__version__, pid=os.getpid()))
+        while not isinstance(request := self._inbox.next(), Shutdown):
+            if isinstance(request, ProtocolError):
+                self.send(Error.of(request))
+                continue
+            try:
+                self._carry_out(request)
+            except SpecError as error:
+                self.send(Error.of(error, request.id))
+            except BrokenPipeError:
+                raise
+            except Exception as error:
+                traceback.print_exc(file=sys.stderr)
+                self.send(_unexpected(error, request.id))
+
+    def _carry_out(self, request: Request) -> None:
+        if isinstance(request, Load):
+            self._load(request)
+        elif isinstance(request, Chat):
+            self._chat(request)
+        elif isinstance(request, Unload):
+            self._session = None
+            self.send(Unloaded(id=request.id))
+
+    def _load(self, request: Load) -> None:
+        from specdec.loading import load_pair
+        from specdec.session import ChatSession
+
+        self._session = None
+
+        def report(stage: str, done: int, total: int) -> None:
+            self.send(Progress(id=request.id, stage=stage, done=done, total=total))
+
+        pair = load_pair(request.options, report)
+        self._session = ChatSession(pair)
+        self.send(pair.ready.model_copy(update={"id": request.id}))
+
+    def _chat(self, request: Chat) -> None:
+        from specdec.session import ChatSession
+
+        if not isinstance(self._session, ChatSession):
+            raise UsageError("No pair is loaded.", "Load one first.")
+        for event in self._session.chat(request, lambda: self._inbox.stopped(request.id)):
+            self.send(event)
+
+
+def _unexpected(error: Exception, request_id: int) -> Error:
+    """The event for an error nobody foresaw; running out of GPU memory is the one that is not a bug."""
+    words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if type(error).__name__ == "OutOfMemoryError":
+        return Error(id=request_id, kind="memory", cause=f"Out of GPU memory: {words}", next_step="Load with a smaller context or draft.")
+    return Error(id=request_id, kind="internal", cause=f"{type(error).__name__}: {words}", next_step="The engine's log has the details.")
+
+
+def main() -> None:
+    """Serve the pipes; whatever libraries print to stdout goes to stderr, since stdout is the protocol's."""
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    inbox = Inbox(sys.stdin.buffer)
+    inbox.start()
+    try:
+        Host(inbox, out).run()
+    except BrokenPipeError:
+        os._exit(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

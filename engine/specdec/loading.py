@@ -1,0 +1,165 @@
+"""load_pair: from two sources to a target, its drafters and a calibrated controller, ready to answer."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from specdec.architecture import ModelConfig, read_config
+from specdec.calibration import calibrate, choose_threads
+from specdec.checkpoint import Version, load_weights
+from specdec.compatibility import check_pair
+from specdec.drafting.controller import Controller
+from specdec.drafting.model import ModelDrafter
+from specdec.drafting.ngram import NGramDrafter
+from specdec.errors import CheckpointError, HubError, IncompatibleDraftError, UsageError
+from specdec.events import Ready
+from specdec.exactness import Exactness, choose_execution
+from specdec.hub import locate
+from specdec.memory import Draft, free_memory, pair_need, require
+from specdec.model.decoder import Decoder
+from specdec.model.int4 import Backend, choose_backend
+from specdec.model.linear import full_precision
+from specdec.options import DtypeChoice, LoadOptions
+from specdec.target import Target, padded_capacity
+from specdec.text import TextCodec
+
+INT4: Literal["int4"] = "int4"
+Report = Callable[[str, int, int], None]
+
+
+@dataclass
+class Pair:
+    """A target with what drafts for it, calibrated and ready; `ready` says how it runs."""
+
+    target: Target
+    drafter: ModelDrafter | None
+    ngram: NGramDrafter
+    controller: Controller
+    codec: TextCodec
+    exactness: Exactness
+    ready: Ready
+
+
+def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: None) -> Pair:
+    """Load what the options name from disk; `report` gets a stage, steps done and steps in all.
+
+    A draft that cannot serve its target is left out, with a warning in `ready`. Raises the typed errors of hub, checkpoint,
+    architecture and memory for everything else.
+    """
+    began = time.perf_counter()
+    device = _device(options.device)
+    dtype = _dtype(options.dtype, device)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    directory = locate(options.target)
+    config = read_config(directory)
+    codec = TextCodec(directory)
+    warnings = list(codec.warnings)
+    context = min(options.context or config.max_positions, config.max_positions)
+    if options.context is not None and options.context > context:
+        warnings.append(f"The model reads at most {context} tokens, so the context is {context} instead of {options.context}.")
+    plan = _plan_draft(options.draft, directory, config, device, dtype, warnings)
+    place = free_memory("cpu" if device.type == "cpu" else str(device))
+    need = pair_need(config, plan.need, context, _name(dtype), place.device)
+    require(need, place, config, plan.need, _name(dtype))
+
+    versions: list[Version] = [full_precision, *([plan.backend.layer] if plan.backend else [])]
+    weights = load_weights(directory, config, dtype, device, versions, lambda done, total: report("target", done, total))
+    target = Target(Decoder(config, weights[0], padded_capacity(context)), context)
+    drafter = None
+    if plan.backend is not None:
+        drafter = ModelDrafter(INT4, target.decoder.sharing(weights[1]), config.vocab_size, context, target.cache)
+    elif plan.directory is not None and plan.config is not None:
+        drafter = _sibling(plan.directory, plan.config, config, context, dtype, device, report)
+    report("calibration", 0, 1)
+    threads = options.threads or choose_threads(target)
+    exactness = choose_execution(target, options.exact)
+    target.execution = exactness.execution
+    ngram = NGramDrafter()
+    costs = calibrate(target, [ngram] if drafter is None else [ngram, drafter])
+    ready = Ready(
+        target=directory.name,
+        draft=plan.directory.name if plan.directory else INT4 if plan.backend else None,
+        draft_kind=None if drafter is None else "int4" if plan.backend else "sibling",
+        draft_backend=plan.backend.name if plan.backend else None,
+        dtype=_name(dtype),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        threads=threads,
+        context=context,
+        exact=exactness.exact,
+        exact_reason=exactness.reason,
+        load_ms=(time.perf_counter() - began) * 1000,
+        memory_bytes=need.total,
+        warnings=tuple(warnings),
+    )
+    return Pair(target, drafter, ngram, Controller(costs), codec, exactness, ready)
+
+
+@dataclass(frozen=True)
+class _DraftPlan:
+    """Which draft will be loaded: a sibling's directory and config, an INT4 backend, or neither."""
+
+    directory: Path | None = None
+    config: ModelConfig | None = None
+    backend: Backend | None = None
+
+    @property
+    def need(self) -> Draft:
+        """The draft as the memory estimate wants it."""
+        return INT4 if self.backend else self.config
+
+
+def _plan_draft(
+    draft: str | None, target: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype, warnings: list[str]
+) -> _DraftPlan:
+    """Decide on the draft; one that is missing or does not fit its target becomes a warning."""
+    if draft is None:
+        return _DraftPlan()
+    try:
+        if draft == INT4:
+            return _DraftPlan(backend=choose_backend(device.type, dtype))
+        directory = locate(draft)
+        compatibility = check_pair(target, directory)
+        if not compatibility.usable:
+            raise IncompatibleDraftError(f"The draft {directory.name} does not fit its target: {' '.join(compatibility.reasons)}")
+        warnings.extend(compatibility.reasons)
+        return _DraftPlan(directory, read_config(directory))
+    except (HubError, CheckpointError, IncompatibleDraftError) as error:
+        warnings.append(f"Running without the draft model. {error}")
+        return _DraftPlan()
+
+
+def _sibling(
+    directory: Path, config: ModelConfig, target: ModelConfig, context: int, dtype: torch.dtype, device: torch.device, report: Report
+) -> ModelDrafter:
+    capacity = min(context, config.max_positions)
+    weights = load_weights(directory, config, dtype, device, [full_precision], lambda done, total: report("draft", done, total))
+    decoder = Decoder(config, weights[0], capacity)
+    return ModelDrafter("sibling", decoder, min(config.vocab_size, target.vocab_size), capacity)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name) or (name != "cpu" and not torch.cuda.is_available()):
+        raise UsageError(f"There is no device {name} here.", "Use cpu, or leave the choice to specchat.")
+    return torch.device(name)
+
+
+def _dtype(choice: DtypeChoice, device: torch.device) -> torch.dtype:
+    """float16 on a GPU; float32 on a CPU, where float16 arithmetic is many times slower."""
+    if choice == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    found: torch.dtype = getattr(torch, choice)
+    return found
+
+
+def _name(dtype: torch.dtype) -> Literal["float16", "bfloat16", "float32"]:
+    return {torch.float16: "float16", torch.bfloat16: "bfloat16"}.get(dtype, "float32")  # type: ignore[return-value]

@@ -1,0 +1,92 @@
+"""One readable forward pass for Llama, Mistral, Qwen2 and Qwen3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from specdec.architecture import ModelConfig
+from specdec.kv_cache import KVCache
+from specdec.model.linear import Linear
+from specdec.model.ops import AttentionKind, attention, causal_bias, rms_norm, rotate_, swiglu
+from specdec.model.rope import rotary_tables
+
+
+@dataclass
+class LayerWeights:
+    """One block; norms are vectors, q_norm and k_norm exist in Qwen3 only."""
+
+    attention_norm: Tensor
+    qkv: Linear
+    q_norm: Tensor | None
+    k_norm: Tensor | None
+    output: Linear
+    mlp_norm: Tensor
+    gate_up: Linear
+    down: Linear
+
+
+@dataclass
+class Weights:
+    """A whole model; `embedding` is [vocab, hidden] and `head` maps the last hidden state to logits."""
+
+    embedding: Tensor
+    layers: list[LayerWeights]
+    final_norm: Tensor
+    head: Linear
+
+
+class Decoder:
+    """Weights with their shape and rotary tables; holds no sequence state, so models may share a cache."""
+
+    def __init__(self, config: ModelConfig, weights: Weights, positions: int) -> None:
+        self.config = config
+        self.weights = weights
+        self.dtype = weights.embedding.dtype
+        self.device = weights.embedding.device
+        self.cos, self.sin = rotary_tables(config, positions, self.dtype, self.device)
+
+    def sharing(self, weights: Weights) -> Decoder:
+        """The same model with other linear layers, as its INT4 copy is."""
+        return Decoder(self.config, weights, self.cos.shape[0])
+
+    @torch.inference_mode()
+    def forward(
+        self, tokens: Tensor, start: int, cache: KVCache, *, extent: int, kind: AttentionKind = "fused", logits_from: int = 0
+    ) -> Tensor:
+        """Run `tokens` [rows] int64 at positions start.. over the cache, writing their rows.
+
+        Attention looks at cache rows below `extent` (at least start + rows, or those beyond it are not seen by themselves).
+        Returns logits [rows - logits_from, vocab] of the rows from `logits_from` on, in the weights' dtype.
+        """
+        config, weights = self.config, self.weights
+        rows = tokens.shape[0]
+        stop = start + rows
+        cos, sin = self.cos[start:stop], self.sin[start:stop]
+        biases = self._biases(start, rows, extent)
+        heads, rotated = config.heads, config.heads + config.kv_heads
+        x = F.embedding(tokens, weights.embedding)
+        for index, layer in enumerate(weights.layers):
+            normed = rms_norm(x, layer.attention_norm, config.rms_eps)
+            qkv = layer.qkv(normed).view(rows, rotated + config.kv_heads, config.head_dim)
+            if layer.q_norm is not None and layer.k_norm is not None:
+                qkv[:, :heads] = rms_norm(qkv[:, :heads], layer.q_norm, config.rms_eps)
+                qkv[:, heads:rotated] = rms_norm(qkv[:, heads:rotated], layer.k_norm, config.rms_eps)
+            rotate_(qkv[:, :rotated], cos, sin)
+            cache.write(index, start, qkv[:, heads:])
+            key, value = cache.read(index, extent)
+            x = x + layer.output(attention(kind, qkv[:, :heads], key, value, biases[config.windows[index]]))
+            x = x + layer.down(swiglu(layer.gate_up(rms_norm(x, layer.mlp_norm, config.rms_eps))))
+        if logits_from >= rows:
+            return x.new_empty(0, config.vocab_size)
+        return weights.head(rms_norm(x[logits_from:], weights.final_norm, config.rms_eps))
+
+    def _biases(self, start: int, rows: int, extent: int) -> dict[int | None, Tensor | None]:
+        """The attention bias for each window size in use; None where a row may look at everything below the extent."""
+        if rows == 1 and extent == start + 1 and set(self.config.windows) == {None}:
+            return {None: None}
+        positions = torch.arange(start, start + rows, device=self.device)
+        return {window: causal_bias(positions, extent, window, self.dtype) for window in set(self.config.windows)}

@@ -1,0 +1,155 @@
+"""INT4 copies of linear layers: group-wise quantisation, and the kernels that can multiply with it.
+
+The kernels are `int4pack` (torch's own, CPU and CUDA) and `nf4` (bitsandbytes, CUDA). The fastest one that passes a numeric
+check on this machine is chosen once a process.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from specdec.errors import IncompatibleDraftError
+from specdec.model.linear import Dense, Linear, full_precision
+
+GROUP = 32
+CUDA_INNER_TILES = 8
+PROBE_SHAPE = (2048, 1024)
+TOLERATED_ERROR = 0.02
+
+
+def quantise(weight: Tensor, group: int = GROUP) -> tuple[Tensor, Tensor, Tensor]:
+    """Asymmetric 4-bit codes: weight [out, in] -> codes [out, in] int32 in 0..15, scale and minimum [out, in / group] float32.
+
+    A weight is about `code * scale + minimum`.
+    """
+    grouped = weight.float().unflatten(1, (-1, group))
+    low, high = grouped.amin(-1), grouped.amax(-1)
+    scale = ((high - low) / 15).clamp_min(1e-8)
+    codes = ((grouped - low[..., None]) / scale[..., None]).round().clamp_(0, 15)
+    return codes.flatten(1).to(torch.int32), scale, low
+
+
+def dequantise(codes: Tensor, scale: Tensor, low: Tensor) -> Tensor:
+    """The float32 weights that `quantise`'s answer stands for."""
+    grouped = codes.unflatten(1, (scale.shape[1], -1)).float()
+    return (grouped * scale[..., None] + low[..., None]).flatten(1)
+
+
+@dataclass(frozen=True)
+class Int4PackLinear:
+    """torch's packed 4-bit product; activations are bfloat16, the only type its kernels are fast for."""
+
+    packed: Tensor
+    scales_and_zeros: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        product = torch.ops.aten._weight_int4pack_mm_for_cpu if x.device.type == "cpu" else torch.ops.aten._weight_int4pack_mm
+        out: Tensor = product(x.to(torch.bfloat16), self.packed, GROUP, self.scales_and_zeros).to(x.dtype)
+        return out if self.bias is None else out + self.bias
+
+
+@dataclass(frozen=True)
+class Nf4Linear:
+    """bitsandbytes' 4-bit NormalFloat product (QLoRA, arXiv 2305.14314)."""
+
+    packed: Tensor
+    state: Any
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        import bitsandbytes
+
+        out: Tensor = bitsandbytes.matmul_4bit(x, self.packed.t(), quant_state=self.state, bias=self.bias)
+        return out
+
+
+def int4pack(dense: Dense) -> Linear:
+    """The matrix for torch's int4pack kernels."""
+    codes, scale, low = quantise(dense.weight)
+    zeros = low + 8 * scale
+    scales_and_zeros = torch.stack((scale, zeros), dim=-1).transpose(0, 1).contiguous().to(torch.bfloat16)
+    if dense.weight.device.type == "cpu":
+        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)
+    else:
+        pairs = (codes[:, ::2] << 4 | codes[:, 1::2]).to(torch.uint8)
+        packed = torch.ops.aten._convert_weight_to_int4pack(pairs, CUDA_INNER_TILES)
+    return Int4PackLinear(packed, scales_and_zeros, dense.bias)
+
+
+def nf4(dense: Dense) -> Linear:
+    """The matrix for bitsandbytes' NF4 kernels."""
+    import bitsandbytes.functional
+
+    packed, state = bitsandbytes.functional.quantize_4bit(dense.weight, blocksize=64, quant_type="nf4")
+    return Nf4Linear(packed, state, dense.bias)
+
+
+BACKENDS: dict[str, Callable[[Dense], Linear]] = {"int4pack": int4pack, "nf4": nf4}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The chosen kernel and its cost: milliseconds of one row through a 2048 x 1024 matrix."""
+
+    name: str
+    step_ms: float
+
+    def layer(self, dense: Dense) -> Linear:
+        """The INT4 copy of a matrix; one whose width is no multiple of the group stays in full precision."""
+        rows, width = dense.weight.shape
+        if width % (GROUP if dense.weight.device.type == "cpu" else 16 * CUDA_INNER_TILES) or rows % 16:
+            return full_precision(dense)
+        return BACKENDS[self.name](dense)
+
+
+@functools.cache
+def choose_backend(device_type: str, dtype: torch.dtype) -> Backend:
+    """The fastest INT4 backend that works on this device.
+
+    bitsandbytes is not tried on a CPU: it takes seconds to import and its CPU kernels are slower than full precision.
+    Raises IncompatibleDraftError when none works, with each one's reason.
+    """
+    device = torch.device(device_type)
+    generator = torch.Generator().manual_seed(0)
+    dense = Dense(torch.randn(PROBE_SHAPE, generator=generator).to(device, dtype))
+    x = torch.randn(1, PROBE_SHAPE[1], generator=generator).to(device, dtype)
+    exact = dense(x).float()
+    working: list[Backend] = []
+    refused: list[str] = []
+    for name, build in BACKENDS.items():
+        if device_type == "cpu" and name == "nf4":
+            continue
+        try:
+            layer = build(dense)
+            error = float((layer(x).float() - exact).square().mean() / exact.square().mean())
+        except (ImportError, RuntimeError, NotImplementedError) as problem:
+            refused.append(f"{name}: {str(problem).splitlines()[0]}")
+            continue
+        if error > TOLERATED_ERROR:
+            refused.append(f"{name}: relative squared error {error:.3f}")
+        else:
+            working.append(Backend(name, _milliseconds(layer, x)))
+    if not working:
+        raise IncompatibleDraftError(f"No INT4 kernel works on this machine ({'; '.join(refused)}).", "Use a sibling draft or n-gram.")
+    return min(working, key=lambda backend: backend.step_ms)
+
+
+def _milliseconds(layer: Linear, x: Tensor, repeats: int = 20) -> float:
+    best = float("inf")
+    for _ in range(repeats):
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        layer(x)
+        if x.is_cuda:
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - started)
+    return best * 1000
