@@ -95,10 +95,9 @@ def read_config(directory: Path) -> ModelConfig:
     """
     path = directory / "config.json"
     raw = read_json(path)
-    family = _family(path, raw)
     try:
-        return _config(path, raw, family)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        return _config(path, raw, _family(path, raw))
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"{path} lacks or garbles {error}.", "Download the model again.") from error
 
 

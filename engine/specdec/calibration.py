@@ -17,6 +17,7 @@ from specdec.verification import Rule
 
 BUDGET_MS = 2000.0
 REPEATS = 5
+ALL_THREADS = torch.get_num_threads()
 ROWS = (1, 2, 4, 8, MAX_ROWS)
 DRAFT_LENGTH = 3
 
@@ -40,8 +41,9 @@ def choose_threads(target: Target) -> int:
 
     A small model is no faster on several threads, and one leaves the others to the terminal.
     """
-    every = torch.get_num_threads()
+    every = ALL_THREADS
     if target.decoder.device.type != "cpu" or every == 1:
+        torch.set_num_threads(every)
         return every
 
     def step(threads: int) -> float:

@@ -26,8 +26,11 @@ Version = Callable[[Dense], Linear]
 def weight_files(directory: Path) -> list[Path]:
     """The safetensors files a model directory needs; raises CheckpointError for missing files and for pickles."""
     if (directory / INDEX).exists():
-        names = sorted({str(name) for name in read_json(directory / INDEX).get("weight_map", {}).values()})
-        if any(Path(name).name != name for name in names):
+        shards = read_json(directory / INDEX).get("weight_map")
+        if not isinstance(shards, dict):
+            raise CheckpointError(f"{directory / INDEX} names no weight files.", AGAIN)
+        names = sorted({str(name) for name in shards.values()})
+        if any("/" in name or name in ("", ".", "..") for name in names):
             raise CheckpointError(f"{directory / INDEX} names files outside its folder.", AGAIN)
     else:
         names = [SINGLE]
@@ -82,9 +85,7 @@ def _layer(reader: _Reader, config: ModelConfig, prefix: str, versions: Sequence
     mlp_norm = reader.tensor(f"{prefix}post_attention_layernorm.weight", hidden)
     q_norm = reader.tensor(f"{attention}q_norm.weight", config.head_dim) if config.qk_norm else None
     k_norm = reader.tensor(f"{attention}k_norm.weight", config.head_dim) if config.qk_norm else None
-    return [
-        LayerWeights(attention_norm, make(qkv), q_norm, k_norm, make(output), mlp_norm, make(gate_up), make(down)) for make in versions
-    ]
+    return [LayerWeights(attention_norm, make(qkv), q_norm, k_norm, make(output), mlp_norm, make(gate_up), make(down)) for make in versions]
 
 
 class _Reader:
@@ -107,10 +108,10 @@ class _Reader:
         if name not in self.shard_of:
             raise CheckpointError(f"{self.directory} lacks the tensor {name} that its config.json calls for.", AGAIN)
         found: Tensor = self.shard_of[name].get_tensor(name)
-        if tuple(found.shape) != shape:
-            raise CheckpointError(f"{self.directory}: {name} is {list(found.shape)}, but config.json implies {list(shape)}.", AGAIN)
         if not found.dtype.is_floating_point or found.element_size() < 2:
             raise CheckpointError(f"{self.directory}: {name} is stored as {found.dtype}.", "Use a float16, bfloat16 or float32 checkpoint.")
+        if tuple(found.shape) != shape:
+            raise CheckpointError(f"{self.directory}: {name} is {list(found.shape)}, but config.json implies {list(shape)}.", AGAIN)
         return found.to(self.device, self.dtype)
 
     def fused(self, parts: Sequence[tuple[str, int]], width: int, bias: bool) -> Dense:

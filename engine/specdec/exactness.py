@@ -10,7 +10,9 @@ import time
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
+from specdec.model.ops import AttentionKind, attention, causal_bias
 from specdec.options import ExactChoice
 from specdec.target import FASTEST, MAX_ROWS, TILE, Execution, Target
 
@@ -19,6 +21,8 @@ SLOW_STEP_MS = 60.0
 PADDED_ROWS = 8
 TYPICAL_ROWS = 5
 PROBED_TILES = 8
+ATTENTION_DRAWS = 50
+LINEAR_DRAWS = 4
 PREFILL_ROWS = (TILE, 200, 100, 33, 17)
 KERNELS = (Execution("matmul", tiled=True), Execution("fused", tiled=True), Execution("by_row", tiled=True))
 PADDED = Execution("fused", tiled=True, padded_rows=PADDED_ROWS, padded_prefill=True)
@@ -58,6 +62,8 @@ def _independent(target: Target, kernel: Execution) -> Execution | None:
 
     Its prefill is padded unless prefill chunks of several lengths also give the rows that single steps give.
     """
+    if not _linears_independent(target) or not _attention_independent(target, kernel.attention):
+        return None
     target.execution = kernel
     matches = True
     tiles = range(0, target.context, TILE)
@@ -74,6 +80,44 @@ def _independent(target: Target, kernel: Execution) -> Execution | None:
             list(target.prefill(tokens[:rows], tile))
             matches = matches and torch.equal(kept, decoded)
     return kernel if matches else replace(kernel, padded_prefill=True)
+
+
+def _linears_independent(target: Target) -> bool:
+    """Whether each kind of linear layer alone gives a row the same bits in company, for random rows."""
+    config, layer = target.decoder.config, target.decoder.weights.layers[0]
+    linears = (
+        (layer.qkv, config.hidden_size),
+        (layer.output, config.query_size),
+        (layer.gate_up, config.hidden_size),
+        (layer.down, config.intermediate_size),
+        (target.decoder.weights.head, config.hidden_size),
+    )
+    generator = torch.Generator().manual_seed(0)
+    for linear, width in linears:
+        for _ in range(LINEAR_DRAWS):
+            x = torch.randn(MAX_ROWS, width, generator=generator).to(target.decoder.device, target.decoder.dtype)
+            alone = torch.cat([linear(x[i : i + 1]) for i in range(MAX_ROWS)])
+            if any(not torch.equal(linear(x[:rows]), alone[:rows]) for rows in range(2, MAX_ROWS + 1)):
+                return False
+    return True
+
+
+def _attention_independent(target: Target, kind: AttentionKind) -> bool:
+    """Whether attention alone gives a row the same bits in company, over enough draws to see what 16-bit rounding mostly hides."""
+    config, dtype, device = target.decoder.config, target.decoder.dtype, target.decoder.device
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(device, dtype)
+
+    bias = causal_bias(torch.arange(TILE - MAX_ROWS, TILE, device=device), TILE, None, dtype)
+    for _ in range(ATTENTION_DRAWS):
+        query = draw(MAX_ROWS, config.heads, config.head_dim)
+        key, value = draw(config.kv_heads, TILE, config.head_dim), draw(config.kv_heads, TILE, config.head_dim)
+        alone = torch.cat([attention(kind, query[i : i + 1], key, value, bias[i : i + 1]) for i in range(MAX_ROWS)])
+        if any(not torch.equal(attention(kind, query[:rows], key, value, bias[:rows]), alone[:rows]) for rows in (2, 5, MAX_ROWS)):
+            return False
+    return True
 
 
 def _probe_tokens(target: Target, count: int) -> list[int]:

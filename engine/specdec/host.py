@@ -23,19 +23,22 @@ class Inbox:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._requests: queue.SimpleQueue[Request | ProtocolError] = queue.SimpleQueue()
-        self._latest_chat = 0
-        self._stopped_chat = 0
+        self._received = 0
+        self._taken = 0
+        self._stopped = 0
 
     def start(self) -> None:
         threading.Thread(target=self._read, name="inbox", daemon=True).start()
 
     def next(self) -> Request | ProtocolError:
         """The next request, or the error that a line turned into; blocks. A closed pipe reads as Shutdown."""
-        return self._requests.get()
+        request = self._requests.get()
+        self._taken += isinstance(request, Chat)
+        return request
 
-    def stopped(self, chat: int) -> bool:
-        """Whether the answer to this chat request was asked to end."""
-        return self._stopped_chat >= chat
+    def stopped(self) -> bool:
+        """Whether the chat taken last was asked to end."""
+        return self._stopped >= self._taken
 
     def _read(self) -> None:
         for line in self._stream:
@@ -45,12 +48,11 @@ class Inbox:
                 self._requests.put(error)
                 continue
             if isinstance(request, Stop):
-                self._stopped_chat = self._latest_chat
+                self._stopped = self._received
                 continue
-            if isinstance(request, Chat):
-                self._latest_chat = request.id
+            self._received += isinstance(request, Chat)
             self._requests.put(request)
-        self._stopped_chat = sys.maxsize
+        self._stopped = sys.maxsize
         self._requests.put(Shutdown())
 
 
@@ -111,7 +113,7 @@ class Host:
 
         if not isinstance(self._session, ChatSession):
             raise UsageError("No pair is loaded.", "Load one first.")
-        for event in self._session.chat(request, lambda: self._inbox.stopped(request.id)):
+        for event in self._session.chat(request, self._inbox.stopped):
             self.send(event)
 
 

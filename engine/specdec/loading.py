@@ -22,11 +22,11 @@ from specdec.errors import CheckpointError, HubError, IncompatibleDraftError, Us
 from specdec.events import Ready
 from specdec.exactness import Exactness, choose_execution
 from specdec.hub import locate
-from specdec.memory import Draft, free_memory, pair_need, require
+from specdec.memory import Draft, free_memory, pair_need, require, resolve_dtype
 from specdec.model.decoder import Decoder
 from specdec.model.int4 import Backend, choose_backend
 from specdec.model.linear import full_precision
-from specdec.options import DtypeChoice, LoadOptions
+from specdec.options import LoadOptions
 from specdec.target import Target, padded_capacity
 from specdec.text import TextCodec
 
@@ -55,7 +55,8 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
     """
     began = time.perf_counter()
     device = _device(options.device)
-    dtype = _dtype(options.dtype, device)
+    dtype_name = resolve_dtype(options.dtype, "cpu" if device.type == "cpu" else "gpu")
+    dtype: torch.dtype = getattr(torch, dtype_name)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     directory = locate(options.target)
@@ -67,8 +68,8 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
         warnings.append(f"The model reads at most {context} tokens, so the context is {context} instead of {options.context}.")
     plan = _plan_draft(options.draft, directory, config, device, dtype, warnings)
     place = free_memory("cpu" if device.type == "cpu" else str(device))
-    need = pair_need(config, plan.need, context, _name(dtype), place.device)
-    require(need, place, config, plan.need, _name(dtype))
+    need = pair_need(config, plan.need, context, dtype_name, place.device)
+    require(need, place, config, plan.need, dtype_name)
 
     versions: list[Version] = [full_precision, *([plan.backend.layer] if plan.backend else [])]
     weights = load_weights(directory, config, dtype, device, versions, lambda done, total: report("target", done, total))
@@ -77,7 +78,11 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
     if plan.backend is not None:
         drafter = ModelDrafter(INT4, target.decoder.sharing(weights[1]), config.vocab_size, context, target.cache)
     elif plan.directory is not None and plan.config is not None:
-        drafter = _sibling(plan.directory, plan.config, config, context, dtype, device, report)
+        try:
+            drafter = _sibling(plan.directory, plan.config, config, context, dtype, device, report)
+        except CheckpointError as error:
+            warnings.append(f"Running without the draft model. {error}")
+            plan = _DraftPlan()
     report("calibration", 0, 1)
     threads = options.threads or choose_threads(target)
     exactness = choose_execution(target, options.exact)
@@ -89,7 +94,7 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
         draft=plan.directory.name if plan.directory else INT4 if plan.backend else None,
         draft_kind=None if drafter is None else "int4" if plan.backend else "sibling",
         draft_backend=plan.backend.name if plan.backend else None,
-        dtype=_name(dtype),
+        dtype=dtype_name,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         threads=threads,
         context=context,
@@ -151,15 +156,3 @@ def _device(name: str) -> torch.device:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name) or (name != "cpu" and not torch.cuda.is_available()):
         raise UsageError(f"There is no device {name} here.", "Use cpu, or leave the choice to specchat.")
     return torch.device(name)
-
-
-def _dtype(choice: DtypeChoice, device: torch.device) -> torch.dtype:
-    """float16 on a GPU; float32 on a CPU, where float16 arithmetic is many times slower."""
-    if choice == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    found: torch.dtype = getattr(torch, choice)
-    return found
-
-
-def _name(dtype: torch.dtype) -> Literal["float16", "bfloat16", "float32"]:
-    return {torch.float16: "float16", torch.bfloat16: "bfloat16"}.get(dtype, "float32")  # type: ignore[return-value]

@@ -13,12 +13,15 @@ from typing import Literal
 
 from specdec.architecture import ModelConfig
 from specdec.errors import MemoryShortError
+from specdec.options import DtypeChoice
 
 Device = Literal["gpu", "cpu"]
 Fit = Literal["fits", "tight", "does not fit"]
 Draft = ModelConfig | Literal["int4"] | None
 
-DTYPE_BYTES = {"auto": 2, "float16": 2, "bfloat16": 2, "float32": 4}
+Stored = Literal["float16", "bfloat16", "float32"]
+
+DTYPE_BYTES: dict[Stored, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
 CONTEXT_STEP = 256
 TIGHT_SHARE = 0.10
 PREFILL_ROWS = 512
@@ -59,9 +62,17 @@ def size_text(count: int) -> str:
     return f"{count} B"
 
 
-def model_bytes(config: ModelConfig, dtype: str = "auto") -> int:
-    """Bytes of a model's weights; `auto` counts the two bytes a weight is published with."""
-    return config.parameters * DTYPE_BYTES[dtype]
+def resolve_dtype(choice: DtypeChoice, device: Device) -> Stored:
+    """What `auto` stands for: float16 on a GPU, float32 on a CPU, where float16 arithmetic is many times slower."""
+    if choice != "auto":
+        return choice
+    return "float16" if device == "gpu" else "float32"
+
+
+def model_bytes(config: ModelConfig, dtype: Stored, device: Device) -> int:
+    """Bytes of a model's weights; on a CPU a tied head is packed apart from the embedding it is tied to."""
+    apart = config.vocab_size * config.hidden_size if config.tied and device == "cpu" else 0
+    return (config.parameters + apart) * DTYPE_BYTES[dtype]
 
 
 def int4_bytes(config: ModelConfig, group: int = 32) -> int:
@@ -72,13 +83,13 @@ def int4_bytes(config: ModelConfig, group: int = 32) -> int:
     return config.linear_parameters // 2 + config.linear_parameters // group * 4
 
 
-def kv_bytes(config: ModelConfig, context: int, dtype: str = "auto") -> int:
+def kv_bytes(config: ModelConfig, context: int, dtype: Stored) -> int:
     """Bytes of a key-value cache for `context` tokens, which is kept in steps of 256."""
     steps = -(-context // CONTEXT_STEP)
     return steps * CONTEXT_STEP * config.layers * 2 * config.kv_size * DTYPE_BYTES[dtype]
 
 
-def workspace_bytes(config: ModelConfig, dtype: str = "auto", device: Device = "gpu") -> int:
+def workspace_bytes(config: ModelConfig, dtype: Stored, device: Device) -> int:
     """An estimate of everything that is neither weights nor cache.
 
     The runtime itself (CUDA context, kernels and captured graphs, or torch on the CPU), the activations of one layer for a
@@ -90,7 +101,7 @@ def workspace_bytes(config: ModelConfig, dtype: str = "auto", device: Device = "
     return RUNTIME_BYTES[device] + activations + logits
 
 
-def pair_need(target: ModelConfig, draft: Draft, context: int, dtype: str = "auto", device: Device = "gpu") -> PairNeed:
+def pair_need(target: ModelConfig, draft: Draft, context: int, dtype: Stored, device: Device) -> PairNeed:
     """What a target with a sibling, its `int4` copy or no model draft needs at `context` tokens.
 
     The INT4 copy drafts in the target's cache; a sibling has one of its own.
@@ -98,13 +109,12 @@ def pair_need(target: ModelConfig, draft: Draft, context: int, dtype: str = "aut
     kv = kv_bytes(target, context, dtype)
     workspace = workspace_bytes(target, dtype, device)
     if isinstance(draft, ModelConfig):
-        return PairNeed(model_bytes(target, dtype), model_bytes(draft, dtype), kv + kv_bytes(draft, context, dtype), workspace)
-    return PairNeed(model_bytes(target, dtype), int4_bytes(target) if draft == "int4" else 0, kv, workspace)
+        caches = kv + kv_bytes(draft, context, dtype)
+        return PairNeed(model_bytes(target, dtype, device), model_bytes(draft, dtype, device), caches, workspace)
+    return PairNeed(model_bytes(target, dtype, device), int4_bytes(target) if draft == "int4" else 0, kv, workspace)
 
 
-def estimate_need(
-    target_download: int, draft_download: int | Literal["int4"], context: int, dtype: str = "auto", device: Device = "gpu"
-) -> PairNeed:
+def estimate_need(target_download: int, draft_download: int | Literal["int4"], context: int, dtype: Stored, device: Device) -> PairNeed:
     """What a pair needs, guessed from download sizes (16 bits a weight) while no config is on disk.
 
     A token is taken to cost 128 KiB in each cache, as in an 8B model with grouped-query attention.
@@ -126,14 +136,14 @@ def judge(need: PairNeed, memory: Memory) -> Fit:
     return "tight" if spare < TIGHT_SHARE * memory.free else "fits"
 
 
-def largest_context(target: ModelConfig, draft: Draft, memory: Memory, dtype: str = "auto") -> int:
+def largest_context(target: ModelConfig, draft: Draft, memory: Memory, dtype: Stored) -> int:
     """The longest context, in tokens, that fits: a multiple of 256 up to the target's limit, or 0 if none does."""
     fixed = pair_need(target, draft, 0, dtype, memory.device).total
     step = pair_need(target, draft, CONTEXT_STEP, dtype, memory.device).total - fixed
     return max(0, min((memory.free - fixed) // step, target.max_positions // CONTEXT_STEP)) * CONTEXT_STEP
 
 
-def require(need: PairNeed, memory: Memory, target: ModelConfig, draft: Draft, dtype: str = "auto") -> None:
+def require(need: PairNeed, memory: Memory, target: ModelConfig, draft: Draft, dtype: Stored) -> None:
     """Raise MemoryShortError if the pair does not fit, saying what it needs, what is free and what would fit."""
     if judge(need, memory) != "does not fit":
         return

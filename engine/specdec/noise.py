@@ -5,7 +5,6 @@ That is what lets a draft and its target draw with the same luck, and makes a se
 
 from __future__ import annotations
 
-
 import torch
 from torch import Tensor
 
@@ -52,5 +51,3 @@ def _mix32(x: Tensor) -> Tensor:
     x.mul_(0x846CA68B).bitwise_and_(_MASK32)
     x ^= x >> 16
     return x
-
-

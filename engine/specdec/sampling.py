@@ -7,7 +7,7 @@ function of context and seed alone, and a draft that draws with the same noise a
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,7 +37,7 @@ class SamplingPlan:
         return Sampling(**vars(self))
 
 
-def plan(asked: Sampling, generation_config: dict[str, object]) -> SamplingPlan:
+def plan(asked: Sampling, generation_config: Mapping[str, object]) -> SamplingPlan:
     """Fill what was not asked for from the model's generation config, then from the neutral values.
 
     As in transformers, a config without `do_sample` means greedy. Without a seed one is drawn.

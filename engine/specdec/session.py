@@ -58,9 +58,7 @@ class ChatSession:
                 drafter.begin(prompt)
         prefill_ms = (time.perf_counter() - began) * 1000
         tally = Tally(len(prompt), reused, prefill_ms)
-        yield Started(
-            id=request.id, prompt_tokens=len(prompt), reused_tokens=reused, prefill_ms=prefill_ms, sampling=sampling.options
-        )
+        yield Started(id=request.id, prompt_tokens=len(prompt), reused_tokens=reused, prefill_ms=prefill_ms, sampling=sampling.options)
         finish: Finish = "stopped"
         decoding_began = time.perf_counter()
         if not stopped():
@@ -121,26 +119,24 @@ class ChatSession:
         detokeniser = Detokeniser(pair.codec, prompt)
         stops = StopStrings(request.stop)
         tokens = list(prompt)
-        try:
-            for index, round_ in enumerate(decode(pair.target, pair.controller, tokens, limits, stopped)):
-                runs: list[tuple[Source, str, list[int]]] = []
-                for token, source in zip(round_.tokens, round_.sources, strict=True):
-                    text = stops.push(detokeniser.push(token))
-                    if runs and runs[-1][0] == source:
-                        runs[-1] = (source, runs[-1][1] + text, [*runs[-1][2], token])
-                    else:
-                        runs.append((source, text, [token]))
-                    if stops.found:
-                        break
-                finish: Finish | None = "stop_string" if stops.found else round_.finish
-                if finish is not None and not stops.found:
-                    tail = stops.push(detokeniser.flush()) + ("" if stops.found else stops.flush())
-                    runs[-1] = (runs[-1][0], runs[-1][1] + tail, runs[-1][2])
-                yield round_, _event(request.id, index, round_, runs, pair.codec.decode(round_.drafted[round_.accepted :])), finish
-                if finish is not None:
-                    return
-        finally:
+        for index, round_ in enumerate(decode(pair.target, pair.controller, tokens, limits, stopped)):
             self._cached = tokens[:-1]
+            runs: list[tuple[Source, str, list[int]]] = []
+            for token, source in zip(round_.tokens, round_.sources, strict=True):
+                text = stops.push(detokeniser.push(token))
+                if runs and runs[-1][0] == source:
+                    runs[-1] = (source, runs[-1][1] + text, [*runs[-1][2], token])
+                else:
+                    runs.append((source, text, [token]))
+                if stops.found:
+                    break
+            finish: Finish | None = "stop_string" if stops.found else round_.finish
+            if finish is not None and not stops.found:
+                tail = stops.push(detokeniser.flush()) + ("" if stops.found else stops.flush())
+                runs[-1] = (runs[-1][0], runs[-1][1] + tail, runs[-1][2])
+            yield round_, _event(request.id, index, round_, runs, pair.codec.decode(round_.drafted[round_.accepted :])), finish
+            if finish is not None:
+                return
 
 
 def _event(request_id: int, index: int, round_: DecodedRound, runs: Sequence[tuple[Source, str, list[int]]], rejected: str) -> Round:

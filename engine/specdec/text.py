@@ -11,7 +11,7 @@ from specdec.errors import CheckpointError, ContextFullError, UsageError
 from specdec.options import Message
 
 REPLACEMENT = "\ufffd"
-PENDING_LIMIT = 8
+CHARACTER_TOKENS = 4
 CONTEXT_TOKENS = 6
 PLAIN_NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
@@ -42,8 +42,13 @@ class TextCodec:
 
     def _eos_ids(self) -> frozenset[int]:
         """Every id that ends an answer: those of the generation config, else the tokenizer's own."""
-        ids = self.generation_config.get("eos_token_id", self._tokenizer.eos_token_id)
-        return frozenset(int(i) for i in (ids if isinstance(ids, list) else [ids]) if i is not None)
+        ids = self.generation_config.get("eos_token_id")
+        if ids is None:
+            ids = self._tokenizer.eos_token_id
+        listed = ids if isinstance(ids, list) else [] if ids is None else [ids]
+        if not all(isinstance(i, int) for i in listed):
+            raise CheckpointError(f"generation_config.json garbles eos_token_id ({ids!r}).", "Download the model again.")
+        return frozenset(listed)
 
     def render(self, messages: Sequence[Message]) -> list[int]:
         """The token ids of a conversation, up to where the assistant is to write.
@@ -65,7 +70,9 @@ class TextCodec:
                 continue_final_message=continues,
             )
         except (TemplateError, ValueError) as error:
-            raise UsageError(f"The model's chat template refuses this conversation: {error}.", "Change the order of the messages.") from error
+            raise UsageError(
+                f"The model's chat template refuses this conversation: {error}.", "Change the order of the messages."
+            ) from error
         return self.encode(text, special=False)
 
     def encode(self, text: str, special: bool) -> list[int]:
@@ -85,33 +92,37 @@ class Detokeniser:
     def __init__(self, codec: TextCodec, prompt: Sequence[int]) -> None:
         self._codec = codec
         self._tokens = list(prompt[-CONTEXT_TOKENS:])
-        self._prefix = 0
-        self._shown = len(self._tokens)
+        while codec.decode(self._tokens).startswith(REPLACEMENT):
+            del self._tokens[0]
+        self._readable = len(self._tokens)
+        self._shown = len(codec.decode(self._tokens))
 
     def push(self, token: int) -> str:
         """The text this token completes, often empty or more than its own."""
         self._tokens.append(token)
-        text = self._unseen()
-        if text.endswith(REPLACEMENT) and len(self._tokens) - self._shown < PENDING_LIMIT:
+        text = self._codec.decode(self._tokens)
+        if not text.endswith(REPLACEMENT):
+            fresh = text[self._shown :]
+            self._tokens = self._tokens[self._readable :]
+            self._readable = len(self._tokens)
+            self._shown = len(self._codec.decode(self._tokens))
+            return fresh
+        if len(self._tokens) - self._readable <= CHARACTER_TOKENS:
             return ""
-        self._prefix, self._shown = self._shown, len(self._tokens)
-        return text
+        return self._show(text[:-1])
 
     def flush(self) -> str:
         """What is left at the answer's end, U+FFFD for bytes that never became a character."""
-        text = self._unseen()
-        self._prefix = self._shown = len(self._tokens)
-        return text
+        return self._show(self._codec.decode(self._tokens))
 
-    def _unseen(self) -> str:
-        if self._shown == len(self._tokens):
-            return ""
-        shown = self._codec.decode(self._tokens[self._prefix : self._shown])
-        return self._codec.decode(self._tokens[self._prefix :])[len(shown) :]
+    def _show(self, text: str) -> str:
+        fresh = text[self._shown :]
+        self._shown += len(fresh)
+        return fresh
 
 
 class StopStrings:
-    """Cuts an answer at the first of some strings, holding back text that may be the beginning of one."""
+    """Cuts an answer where the first of some strings is complete, holding back text that may be the beginning of one."""
 
     def __init__(self, stops: Iterable[str]) -> None:
         self._stops = [stop for stop in stops if stop]
@@ -123,10 +134,11 @@ class StopStrings:
         if not self._stops:
             return text
         self._held += text
-        starts = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
-        if starts:
+        found = [(at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        if found:
             self.found = True
-            shown, self._held = self._held[: min(starts)], ""
+            _, start = min(found)
+            shown, self._held = self._held[:start], ""
             return shown
         keep = max((n for stop in self._stops for n in range(1, len(stop)) if self._held.endswith(stop[:n])), default=0)
         cut = len(self._held) - keep

@@ -70,9 +70,7 @@ def _verdict(drafted: Sequence[int], accepted: int, following: int) -> Verdict:
     return Verdict([*drafted[:accepted], following], accepted, min(accepted + 1, len(drafted)))
 
 
-def _threshold(
-    rule: Rule, sampler: Sampler, logits: Tensor, chain: Tensor, drafted: Sequence[int], targets: Sequence[int]
-) -> Verdict:
+def _threshold(rule: Rule, sampler: Sampler, logits: Tensor, chain: Tensor, drafted: Sequence[int], targets: Sequence[int]) -> Verdict:
     """Like coupled, but a drafted token the target finds at least as probable as the threshold also stays. Lossy."""
     p = sampler.warp(logits, chain).softmax(-1) if not sampler.greedy else logits.float().softmax(-1)
     likely: list[float] = p[: len(drafted)].gather(1, chain[:, None])[:, 0].tolist()
@@ -82,9 +80,7 @@ def _threshold(
     return _verdict(drafted, len(drafted), targets[len(drafted)])
 
 
-def _rejection(
-    sampler: Sampler, logits: Tensor, position: int, chain: Tensor, drafted: Sequence[int], q: Tensor | None
-) -> Verdict:
+def _rejection(sampler: Sampler, logits: Tensor, position: int, chain: Tensor, drafted: Sequence[int], q: Tensor | None) -> Verdict:
     """Accept with min(1, p/q); after a refusal draw from the normalised positive part of p - q (arXiv 2211.17192)."""
     p = sampler.probabilities(logits, chain)
     if q is None:

@@ -46,7 +46,10 @@ CONFIGS: dict[str, tuple[Any, dict[str, Any]]] = {
     "llama-tied-biased": (LlamaConfig, SHAPE | {"tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True}),
     "llama-3.1-rope": (LlamaConfig, SHAPE | {"rope_parameters": LLAMA3_ROPE}),
     "llama-linear-rope": (LlamaConfig, SHAPE | {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}}),
-    "smollm": (LlamaConfig, SHAPE | {"hidden_size": 144, "num_attention_heads": 9, "num_key_value_heads": 3} | {"tie_word_embeddings": True}),
+    "smollm": (
+        LlamaConfig,
+        SHAPE | {"hidden_size": 144, "num_attention_heads": 9, "num_key_value_heads": 3} | {"tie_word_embeddings": True},
+    ),
     "gqa-5": (LlamaConfig, SHAPE | {"hidden_size": 160, "num_attention_heads": 5, "num_key_value_heads": 1}),
     "gqa-1": (LlamaConfig, SHAPE | {"num_attention_heads": 4, "num_key_value_heads": 4}),
     "mistral": (MistralConfig, SHAPE | {"sliding_window": None}),
@@ -55,9 +58,7 @@ CONFIGS: dict[str, tuple[Any, dict[str, Any]]] = {
     "qwen2-window": (Qwen2Config, SHAPE | {"use_sliding_window": True, "sliding_window": 24, "max_window_layers": 1}),
     "qwen3": (Qwen3Config, SHAPE),
 }
-TEMPLATE = (
-    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
+TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 
 
 def save_model(directory: Path, name: str = "llama", seed: int = 0, shard: str = "5GB", **overrides: Any) -> Any:

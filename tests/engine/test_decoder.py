@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from models import CONFIGS, VOCAB, save_model
+from tests.engine.models import CONFIGS, VOCAB, save_model
 
 from specdec.architecture import read_config
 from specdec.checkpoint import load_weights
@@ -77,7 +77,8 @@ def test_sharded_checkpoint_loads_like_a_single_file(tmp_path: Path) -> None:
     save_model(tmp_path / "many", "qwen3", shard="100KB")
     assert len(list((tmp_path / "many").glob("*.safetensors"))) > 2
     tokens = torch.arange(12)
-    logits = [load(tmp_path / n).forward(tokens, 0, KVCache(read_config(tmp_path / n), 16, torch.float32, CPU), extent=12) for n in ("one", "many")]
+    one, many = (load(tmp_path / name) for name in ("one", "many"))
+    logits = [model.forward(tokens, 0, KVCache(model.config, 16, torch.float32, CPU), extent=12) for model in (one, many)]
     assert torch.equal(*logits)
 
 

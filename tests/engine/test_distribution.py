@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import pytest
 import torch
@@ -12,12 +13,13 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from specdec import noise, verification
-from specdec.decoding import DecodingPlan, decode
+from specdec.decoding import DecodedRound, DecodingPlan, decode
 from specdec.drafting.base import Draft
 from specdec.drafting.controller import Controller, Costs
 from specdec.events import Source
 from specdec.options import Sampling
 from specdec.sampling import Sampler, plan
+from specdec.target import Target
 from specdec.verification import Rule
 
 VOCAB = 5
@@ -106,6 +108,11 @@ def expected(sampling: Sampling) -> dict[tuple[int, ...], float]:
     return probabilities
 
 
+def rounds(target: TableTarget, tokens: list[int], limits: DecodingPlan) -> Iterator[DecodedRound]:
+    """The engine's own loop over the table."""
+    return decode(cast("Target", target), Controller(Costs({1: 1.0}, {"table": 0.1})), tokens, limits, lambda: False)
+
+
 def p_value(sampling: Sampling, rule: str, k: int, certain: bool = False) -> float:
     """How well sampled continuations over many seeds fit the enumeration."""
     counts: Counter[tuple[int, ...]] = Counter()
@@ -115,8 +122,7 @@ def p_value(sampling: Sampling, rule: str, k: int, certain: bool = False) -> flo
         sampler = Sampler(plan(sampling.model_copy(update={"seed": seed}), {}), VOCAB, PROMPT, CPU)
         tokens = list(PROMPT)
         limits = DecodingPlan(sampler, Rule.parse(rule), [drafter], True, k, frozenset(), LENGTH)
-        for _ in decode(target, Controller(Costs({1: 1.0}, {"table": 0.1})), tokens, limits, lambda: False):  # type: ignore[arg-type]
-            pass
+        list(rounds(target, tokens, limits))
         counts[tuple(tokens[len(PROMPT) :])] += 1
     probabilities = expected(sampling)
     assert all(probabilities[path] > 0 for path in counts)
@@ -141,13 +147,13 @@ def test_a_drafter_without_probabilities_is_lossless_too(rule: str) -> None:
 
 
 def test_a_planted_bias_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing the correction from p instead of the residual is the classic mistake."""
+    """A correction drawn from anything but the residual shows."""
     original = verification._draw
-    monkeypatch.setattr(
-        verification,
-        "_draw",
-        lambda sampler, mass, position, stream: original(sampler, torch.ones_like(mass) if stream == noise.RESIDUAL else mass, position, stream),
-    )
+
+    def biased(sampler: Sampler, mass: Tensor, position: int, stream: int) -> int:
+        return original(sampler, torch.ones_like(mass) if stream == noise.RESIDUAL else mass, position, stream)
+
+    monkeypatch.setattr(verification, "_draw", biased)
     assert p_value(SETTINGS["plain"], "rejection", k=2) < SIGNIFICANT
 
 
@@ -164,8 +170,7 @@ def test_rules_accept_more_from_a_better_draft(rule: str) -> None:
             drafter.begin(PROMPT)
             sampler = Sampler(plan(Sampling(temperature=1.0, seed=seed), {}), VOCAB, PROMPT, CPU)
             limits = DecodingPlan(sampler, Rule.parse(rule), [drafter], True, 3, frozenset(), 12)
-            controller = Controller(Costs({1: 1.0}, {"table": 0.1}))
-            total += sum(r.accepted for r in decode(target, controller, list(PROMPT), limits, lambda: False))  # type: ignore[arg-type]
+            total += sum(round_.accepted for round_ in rounds(target, list(PROMPT), limits))
         return total
 
     poor, good, same = accepted(0.0), accepted(0.6), accepted(1.0)

@@ -13,13 +13,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models import VOCAB, save_pair
+from tests.engine.models import VOCAB, save_pair
 from torch import Tensor
 
 from specdec.calibration import calibrate
 from specdec.decoding import DecodingPlan, decode
 from specdec.drafting.base import Draft, Drafter
-from specdec.drafting.controller import Controller
+from specdec.drafting.controller import Controller, Costs
 from specdec.drafting.ngram import NGramDrafter
 from specdec.events import Source
 from specdec.exactness import KERNELS, PADDED
@@ -102,7 +102,7 @@ def run(
     try:
         tokens, kept, accepted = list(prompt), [], 0
         limits = DecodingPlan(sampler, COUPLED, drafters, forced, length, eos, max_tokens)
-        controller = controller or Controller(calibrate_once(target, drafters))
+        controller = controller or Controller(Costs({1: 1.0, 16: 1.2}, {drafter.name: 0.1 for drafter in drafters}))
         finish = "none"
         for round_ in decode(target, controller, tokens, limits, lambda: False):
             kept.append(seen[-1][: len(round_.tokens)])
@@ -111,12 +111,6 @@ def run(
     finally:
         target.step = step  # type: ignore[method-assign]
     return Outcome(tokens, finish, torch.cat(kept), accepted)
-
-
-def calibrate_once(target: Target, drafters: Sequence[Drafter]) -> object:
-    from specdec.drafting.controller import Costs
-
-    return Costs({1: 1.0, 16: 1.2}, {drafter.name: 0.1 for drafter in drafters})
 
 
 def prompt_of(length: int, seed: int) -> list[int]:

@@ -61,7 +61,7 @@ def test_warping_equals_transformers(options: dict[str, float], spread: float) -
         warpers.append(MinPLogitsWarper(options["min_p"]))
     ours = sampler(context, **options)
     for row in rows:
-        expected = warpers(torch.tensor([context]), row[None].clone())
+        expected = warpers(torch.LongTensor([context]), row[None].clone())
         torch.testing.assert_close(ours.warp(row[None], NOTHING), expected, rtol=1e-5, atol=1e-5)
 
 

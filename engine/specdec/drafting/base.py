@@ -24,14 +24,21 @@ class Draft:
 class Drafter(Protocol):
     """Proposes tokens after a verified context.
 
-    `name` labels statistics and `source` the accepted tokens. The context is the token list given to `begin`, extended by each
-    `observe`; its last token has no row in the target's cache yet. `priors` holds the acceptance rate to expect of each of its
-    confidence buckets before anything is measured.
+    The context is the token list given to `begin`, extended by each `observe`; its last token has no row in the target's cache
+    yet.
     """
 
-    name: str
-    source: Source
-    priors: tuple[float, ...]
+    @property
+    def name(self) -> str:
+        """Its label in statistics and choices."""
+
+    @property
+    def source(self) -> Source:
+        """What its accepted tokens are marked as."""
+
+    @property
+    def priors(self) -> tuple[float, ...]:
+        """The acceptance rate to expect of each confidence bucket before anything is measured."""
 
     def begin(self, tokens: Sequence[int]) -> None:
         """Take on a new context, reusing what is left of the one before."""

@@ -106,15 +106,14 @@ class Controller:
     def observe(self, choice: Choice, bucket: int, tested: int, accepted: int, draft_ms: float, verify_ms: float, rows: int) -> None:
         """What the round did: counts for the records, times for the drift from the calibrated costs."""
         self._spent_ms += draft_ms + verify_ms
-        self._verify_drift += TIME_SMOOTHING * (_clamped(verify_ms / self._costs.verify(rows)) - self._verify_drift)
+        self._verify_drift = _drifted(self._verify_drift, verify_ms / self._costs.verify(rows))
         if choice.drafter is None:
             return
         name = choice.drafter.name
         self._record(choice.drafter, bucket).observe(tested, accepted)
         expected = self._costs.draft_ms[name] * choice.length
         if expected > 0:
-            drift = self._draft_drift.get(name, 1.0)
-            self._draft_drift[name] = drift + TIME_SMOOTHING * (_clamped(draft_ms / expected) - drift)
+            self._draft_drift[name] = _drifted(self._draft_drift.get(name, 1.0), draft_ms / expected)
 
     def _plain_rate(self) -> float:
         return 1 / (self._costs.verify(1) * self._verify_drift)
@@ -148,6 +147,6 @@ class Controller:
         return Choice(choice.drafter, length)
 
 
-def _clamped(ratio: float) -> float:
-    """A time ratio with outliers cut: one page fault must not look like a trend."""
-    return min(max(ratio, 0.25), 4.0)
+def _drifted(drift: float, ratio: float) -> float:
+    """The smoothed ratio of measured to calibrated time; one outlier, a page fault say, moves it little."""
+    return drift + TIME_SMOOTHING * (min(max(ratio, drift / 4), drift * 4) - drift)

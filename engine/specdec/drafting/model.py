@@ -27,7 +27,7 @@ class ModelDrafter:
     """
 
     source: Source = "draft"
-    priors = (0.75,)
+    priors: tuple[float, ...] = (0.75,)
 
     def __init__(self, name: str, decoder: Decoder, vocabulary: int, capacity: int, cache: KVCache | None = None) -> None:
         self.name = name

@@ -64,7 +64,7 @@ class NGramDrafter:
 
     name = "ngram"
     source: Source = "ngram"
-    priors = (0.3, 0.6, 0.8, 0.9)
+    priors: tuple[float, ...] = (0.3, 0.6, 0.8, 0.9)
 
     def __init__(self) -> None:
         self._index = SuffixIndex()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -47,11 +48,14 @@ class Decoder:
         self.weights = weights
         self.dtype = weights.embedding.dtype
         self.device = weights.embedding.device
+        self.windows = set(config.windows)
         self.cos, self.sin = rotary_tables(config, positions, self.dtype, self.device)
 
     def sharing(self, weights: Weights) -> Decoder:
         """The same model with other linear layers, as its INT4 copy is."""
-        return Decoder(self.config, weights, self.cos.shape[0])
+        twin = copy.copy(self)
+        twin.weights = weights
+        return twin
 
     @torch.inference_mode()
     def forward(
@@ -86,7 +90,7 @@ class Decoder:
 
     def _biases(self, start: int, rows: int, extent: int) -> dict[int | None, Tensor | None]:
         """The attention bias for each window size in use; None where a row may look at everything below the extent."""
-        if rows == 1 and extent == start + 1 and set(self.config.windows) == {None}:
+        if rows == 1 and extent == start + 1 and self.windows == {None}:
             return {None: None}
         positions = torch.arange(start, start + rows, device=self.device)
-        return {window: causal_bias(positions, extent, window, self.dtype) for window in set(self.config.windows)}
+        return {window: causal_bias(positions, extent, window, self.dtype) for window in self.windows}

@@ -29,7 +29,7 @@ def quantise(weight: Tensor, group: int = GROUP) -> tuple[Tensor, Tensor, Tensor
 
     A weight is about `code * scale + minimum`.
     """
-    grouped = weight.float().unflatten(1, (-1, group))
+    grouped = weight.float().view(weight.shape[0], -1, group)
     low, high = grouped.amin(-1), grouped.amax(-1)
     scale = ((high - low) / 15).clamp_min(1e-8)
     codes = ((grouped - low[..., None]) / scale[..., None]).round().clamp_(0, 15)
@@ -38,8 +38,8 @@ def quantise(weight: Tensor, group: int = GROUP) -> tuple[Tensor, Tensor, Tensor
 
 def dequantise(codes: Tensor, scale: Tensor, low: Tensor) -> Tensor:
     """The float32 weights that `quantise`'s answer stands for."""
-    grouped = codes.unflatten(1, (scale.shape[1], -1)).float()
-    return (grouped * scale[..., None] + low[..., None]).flatten(1)
+    grouped = codes.view(*scale.shape, -1).float() * scale[..., None] + low[..., None]
+    return grouped.flatten(1)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Nf4Linear:
     def __call__(self, x: Tensor) -> Tensor:
         import bitsandbytes
 
-        out: Tensor = bitsandbytes.matmul_4bit(x, self.packed.t(), quant_state=self.state, bias=self.bias)
+        out: Tensor = bitsandbytes.matmul_4bit(x, self.packed.t(), quant_state=self.state, bias=self.bias)  # type: ignore[attr-defined]
         return out
 
 

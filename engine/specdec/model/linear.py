@@ -44,12 +44,14 @@ class OneDnnLinear:
 def full_precision(dense: Dense) -> Linear:
     """The fastest exact layer for a matrix on its device."""
     weight = dense.weight
-    if weight.device.type == "cpu" and torch.backends.mkldnn.is_available() and _onednn_has(weight.dtype):
+    if weight.device.type == "cpu" and _onednn_has(weight.dtype):
         return OneDnnLinear(torch.ops.mkldnn._reorder_linear_weight(weight, PACK_ROWS), dense.bias)
     return dense
 
 
 def _onednn_has(dtype: torch.dtype) -> bool:
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
     if dtype == torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return dtype == torch.float32

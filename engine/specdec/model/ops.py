@@ -33,7 +33,8 @@ def attention(kind: AttentionKind, query: Tensor, key: Tensor, value: Tensor, bi
     """Attention of a few rows over a cache.
 
     query [rows, heads, head_dim], key and value [kv_heads, extent, head_dim], bias [rows, extent] with 0 or -inf,
-    None for none; returns [rows, heads * head_dim]. The three kinds compute the same and differ in which rounding depends on the number of rows:
+    None for none; returns [rows, heads * head_dim]. The kinds compute the same and differ in how the rounding of a row depends on
+    how many rows there are:
     `fused` is torch's own kernel, `matmul` two batched products, `by_row` runs every row as its own batch entry.
     """
     rows, heads, head_dim = query.shape
@@ -44,17 +45,21 @@ def attention(kind: AttentionKind, query: Tensor, key: Tensor, value: Tensor, bi
     if kind == "by_row":
         shape = (rows, kv_heads, extent, head_dim)
         out = F.scaled_dot_product_attention(
-            query[:, :, None], key.expand(shape), value.expand(shape), attn_mask=None if bias is None else bias[:, None, None], enable_gqa=True
+            query[:, :, None],
+            key.expand(shape),
+            value.expand(shape),
+            attn_mask=None if bias is None else bias[:, None, None],
+            enable_gqa=True,
         )
         return out.reshape(rows, heads * head_dim)
     group = heads // kv_heads
-    grouped = query.view(rows, kv_heads, group, head_dim).permute(1, 2, 0, 3).reshape(kv_heads, group * rows, head_dim)
-    scores = torch.bmm(grouped, key.transpose(1, 2)).mul_(head_dim**-0.5).view(kv_heads, group, rows, extent)
+    grouped = query.view(rows, kv_heads, group, head_dim).transpose(0, 1).reshape(kv_heads, rows * group, head_dim)
+    scores = torch.bmm(grouped, key.transpose(1, 2)).mul_(head_dim**-0.5)
     if bias is not None:
-        scores += bias
-    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype).view(kv_heads, group * rows, extent)
-    out = torch.bmm(weights, value).view(kv_heads, group, rows, head_dim)
-    return out.permute(2, 0, 1, 3).reshape(rows, heads * head_dim)
+        scores.view(kv_heads, rows, group, extent).add_(bias[:, None])
+    weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
+    out = torch.bmm(weights, value).view(kv_heads, rows, group, head_dim)
+    return out.transpose(0, 1).reshape(rows, heads * head_dim)
 
 
 def causal_bias(positions: Tensor, extent: int, window: int | None, dtype: torch.dtype) -> Tensor:

@@ -1,0 +1,5 @@
+"""`python -m specchat`, the same as the `specchat` command."""
+
+from specchat.cli import main
+
+main()

@@ -1,0 +1,87 @@
+"""What the user chose, checked: command-line values become the engine's options before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from specdec.errors import UsageError
+from specdec.events import Chat
+from specdec.options import Drafting, LoadOptions, Message, Sampling
+from specdec.registry import PairSpec, find_pair, load_registry
+
+DEFAULT_PAIR = "demo"
+INT4 = "int4"
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A pair to load and how to answer with it."""
+
+    load: LoadOptions
+    sampling: Sampling
+    drafting: Drafting
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    system: str | None = None
+
+    def chat(self, messages: Sequence[Message], sampling: Sampling | None = None) -> Chat:
+        """The request for the next answer in a conversation, the system message put before it."""
+        system = [Message(role="system", content=self.system)] if self.system else []
+        return Chat(
+            messages=(*system, *messages),
+            sampling=sampling or self.sampling,
+            drafting=self.drafting,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+        )
+
+
+def checked(model: type[Model], **values: Any) -> Model:
+    """An option group of the values that are not `None`; raises UsageError naming the first option that is out of its range."""
+    try:
+        return model(**{name: value for name, value in values.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{option}: {reason[:1].lower()}{reason[1:]}.", "`specchat --help` lists what each option takes.") from None
+
+
+def choose_models(
+    user_registry: Path, drafting: Drafting, pair: str | None, target: str | None, draft_model: str | None, **values: Any
+) -> LoadOptions:
+    """What to load: a pair of the registry with its first draft, or a target of its own with none, unless `draft_model` names one.
+
+    A model draft that the drafting cannot use is not loaded. `values` are the remaining load options, `None` for the pair's own.
+    Raises UsageError for choices that contradict each other and RegistryError for unknown names.
+    """
+    if pair is not None and target is not None:
+        raise UsageError("--pair and --target contradict each other.", "Give one of them.")
+    drafts_with_model = drafting.draft in ("auto", "model")
+    if draft_model is not None and not drafts_with_model:
+        raise UsageError(f"--draft-model has no use with --draft {drafting.draft}.", "Leave one of them out.")
+    if target is not None:
+        draft = draft_model
+    else:
+        spec = find_pair(load_registry(user_registry), pair or DEFAULT_PAIR)
+        target = spec.target
+        draft = _draft_source(spec, draft_model)
+        values = {name: values[name] if values[name] is not None else getattr(spec, name, None) for name in values}
+    if drafting.draft == "model" and draft is None:
+        raise UsageError("--draft model needs a draft model, and none was chosen.", "Name one with --draft-model.")
+    return checked(LoadOptions, target=target, draft=draft if drafts_with_model else None, **values)
+
+
+def _draft_source(pair: PairSpec, name: str | None) -> str | None:
+    if name is None:
+        first = pair.drafts[0] if pair.drafts else None
+        return (first.source or INT4) if first else None
+    if name == INT4 or "/" in name or ":" in name:
+        return name
+    return pair.draft(name).source or INT4

@@ -1,0 +1,31 @@
+"""The log file the engine's stderr goes to: private, kept below two megabytes, and read for an engine's last words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from specchat.paths import private_folder
+
+LIMIT_BYTES = 2**20
+TAIL_BYTES = 4096
+
+
+def open_log(path: Path) -> BinaryIO:
+    """The log opened for appending; one that has grown past the limit is first moved to `engine.log.1`."""
+    private_folder(path.parent)
+    if path.exists() and path.stat().st_size > LIMIT_BYTES:
+        os.replace(path, path.with_name(path.name + ".1"))
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+
+
+def last_line(path: Path, start: int) -> str:
+    """The last line that is not blank, written at or after byte `start`; empty if there is none."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(start, path.stat().st_size - TAIL_BYTES))
+            lines = log.read().decode("utf-8", errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

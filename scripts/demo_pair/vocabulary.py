@@ -1,0 +1,75 @@
+"""The tokenizer that both models share: byte-level BPE with a chat template."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from demo_pair.corpus import Message
+
+SIZE = 4096
+CONTEXT = 1024
+END_OF_TEXT, ASSISTANT, END = "<|endoftext|>", "<|assistant|>", "<|end|>"
+SPECIAL = (END_OF_TEXT, "<|system|>", "<|user|>", ASSISTANT, END)
+TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
+)
+PIECES = Regex(r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+")
+
+
+def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer of at most SIZE entries; every digit is an entry of its own, which helps a small model to calculate."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(PIECES, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [AddedToken(token, special=True, normalized=False) for token in SPECIAL]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=SIZE, min_frequency=2, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=END_OF_TEXT,
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+        chat_template=TEMPLATE,
+    )
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """A tokenizer that an earlier run has saved."""
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write the tokenizer's files under the class name that every version of transformers knows."""
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8")) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, conversations: list[list[Message]]) -> list[Tensor]:
+    """Each conversation as int32 token ids, rendered by the chat template and ended by the end-of-text token."""
+    rendered = tokenizer.apply_chat_template(conversations, tokenize=False)
+    encodings = tokenizer.backend_tokenizer.encode_batch([f"{text}{END_OF_TEXT}" for text in rendered])
+    return [torch.tensor(encoding.ids, dtype=torch.int32) for encoding in encodings]
+
+
+def token_ids(tokenizer: PreTrainedTokenizerFast, *tokens: str) -> list[int]:
+    """The ids of the given entries."""
+    return [tokenizer.get_vocab()[token] for token in tokens]
+
+
+def byte_lengths(tokenizer: PreTrainedTokenizerFast) -> Tensor:
+    """[vocab] bytes of text that each token stands for, none for a special token: byte-level entries have one letter a byte."""
+    entries = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    return torch.tensor([0 if entry in SPECIAL else len(entry) for entry in entries])

@@ -1,0 +1,33 @@
+"""What the app really imports, asked of a fresh interpreter."""
+
+from __future__ import annotations
+
+import json
+import pkgutil
+import subprocess
+import sys
+
+import specchat
+
+REPORT = "import json, sys; print(json.dumps(sorted(name for name in sys.modules if '.' not in name)), file=sys.stderr)"
+
+
+def imported_by(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import atexit\natexit.register(lambda: exec({REPORT!r}))\n{code}"], capture_output=True, timeout=60
+    )
+    names: list[str] = json.loads(done.stderr.splitlines()[-1])
+    return set(names)
+
+
+def test_help_imports_nothing_slow() -> None:
+    modules = imported_by("import sys; sys.argv[1:] = ['--help']; from specchat.cli import main; main()")
+    assert "specchat" in modules
+    assert not modules & {"torch", "transformers", "textual", "huggingface_hub", "safetensors", "bitsandbytes", "numpy", "pydantic", "rich"}
+
+
+def test_no_module_of_the_app_imports_a_tensor_library() -> None:
+    names = [module.name for module in pkgutil.walk_packages(specchat.__path__, "specchat.") if not module.name.endswith("__main__")]
+    modules = imported_by("\n".join(f"import {name}" for name in names))
+    assert len(names) > 10
+    assert not modules & {"torch", "transformers", "safetensors", "bitsandbytes"}

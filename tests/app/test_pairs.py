@@ -1,0 +1,154 @@
+"""The listing promises: for every pair what is on disk, what it needs, whether it fits and what is in the way, in 100 columns."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.hub_server import point_at
+from tests.model_files import cache_repository, model_files, tokenizer, write_files
+
+from specchat.pairs import HEADER, DraftRow, PairRow, rows, table
+from specdec.architecture import read_config
+from specdec.memory import Memory, estimate_need, judge, pair_need
+from specdec.registry import DraftSpec, PairSpec, load_registry
+
+GB = 10**9
+ROOMY = Memory("gpu", 80 * GB, 80 * GB)
+CRAMPED = Memory("cpu", 10**6, GB)
+DRAFTS = (
+    DraftSpec(name="small", kind="sibling", source="owner/small", download_bytes=1000),
+    DraftSpec(name="int4", kind="int4"),
+)
+PAIR = PairSpec(
+    name="mine", title="Mine", target="owner/large", drafts=DRAFTS, context=1024, license="mit", download_bytes=4000, note="For tests."
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty Hugging Face cache, and a hub address where nothing listens."""
+    point_at("http://127.0.0.1:9", tmp_path / "cache", monkeypatch)
+    return tmp_path / "cache"
+
+
+def listed(pair: PairSpec = PAIR, memory: Memory = ROOMY) -> PairRow:
+    (row,) = rows({pair.name: pair}, memory)
+    return row
+
+
+def sibling(row: PairRow) -> DraftRow:
+    return next(draft for draft in row.drafts if draft.kind == "sibling")
+
+
+def test_a_pair_that_is_not_on_disk_is_estimated_and_not_usable() -> None:
+    row = listed()
+    assert not row.on_disk
+    assert not row.usable
+    assert row.bytes_to_fetch == 4000
+    assert row.need.estimated
+    assert row.need.total_bytes == estimate_need(4000, 0, 1024, "float16", "gpu").total
+    assert row.need.largest_context is None
+    draft = sibling(row)
+    assert (draft.bytes_to_fetch, draft.compatible, draft.usable) == (1000, "unknown until downloaded", False)
+    assert [draft.need.estimated for draft in row.drafts] == [True, True]
+
+
+def test_a_pair_on_disk_has_real_figures_and_is_usable(cache: Path) -> None:
+    target = cache_repository(cache, "owner/large", model_files())
+    draft = cache_repository(cache, "owner/small", model_files({"num_hidden_layers": 1}))
+    row = listed()
+    assert row.on_disk
+    assert row.usable
+    assert row.bytes_to_fetch == 0
+    known = pair_need(read_config(target), read_config(draft), 1024, "float16", "gpu")
+    assert sibling(row).need.total_bytes == known.total
+    assert sibling(row).need.spare_bytes == ROOMY.free - known.total
+    assert sibling(row).need.fit == judge(known, ROOMY)
+    assert sibling(row).need.largest_context == 2048
+    assert not sibling(row).need.estimated
+    assert all(draft.usable and draft.compatible == "yes" for draft in row.drafts)
+
+
+def test_a_target_alone_can_be_used_with_its_int4_copy_but_not_the_sibling(cache: Path) -> None:
+    cache_repository(cache, "owner/large", model_files())
+    row = listed()
+    assert [(draft.name, draft.usable) for draft in row.drafts] == [("small", False), ("int4", True)]
+    assert row.usable
+    assert sibling(row).need.estimated
+
+
+def test_bytes_to_fetch_shrink_as_a_download_goes_on(cache: Path) -> None:
+    write_files(cache / "models--owner--large" / "blobs", {"0f.incomplete": b"x" * 1500})
+    assert listed().bytes_to_fetch == 2500
+
+
+def test_an_incompatible_draft_says_why(cache: Path) -> None:
+    cache_repository(cache, "owner/large", model_files())
+    cache_repository(cache, "owner/small", model_files(tokens=tokenizer(["b", "a"])))
+    row = listed()
+    draft = sibling(row)
+    assert (draft.compatible, draft.usable) == ("no", False)
+    assert "'a' is 0 in the target and 1 in the draft" in " ".join(draft.reasons)
+    text = table([row])
+    assert "incompatible" in text
+    assert "The tokenizers differ" in text
+
+
+def test_a_pair_too_large_says_by_how_much(cache: Path) -> None:
+    cache_repository(cache, "owner/large", model_files())
+    row = listed(memory=CRAMPED)
+    assert not row.usable
+    assert row.need.fit == "does not fit"
+    assert row.need.spare_bytes == CRAMPED.free - row.need.total_bytes
+    assert not any(draft.usable for draft in row.drafts)
+    text = table([row])
+    assert "short by" in text
+    assert "too large" in text
+
+
+def test_an_unsupported_target_says_so_once(cache: Path) -> None:
+    cache_repository(cache, "owner/large", model_files({"architectures": ["MambaForCausalLM"]}))
+    cache_repository(cache, "owner/small", model_files())
+    row = listed()
+    assert "MambaForCausalLM" in row.problem
+    assert not row.usable
+    assert table([row]).count("no decoder") == 1
+
+
+def test_the_listing_survives_a_round_trip_through_json() -> None:
+    for row in rows(load_registry(), ROOMY):
+        assert PairRow.model_validate(json.loads(row.model_dump_json())) == row
+
+
+@pytest.mark.parametrize("memory", [ROOMY, CRAMPED])
+def test_the_table_of_all_shipped_pairs_fits_into_100_columns(memory: Memory) -> None:
+    listing = rows(load_registry(), memory)
+    text = table(listing)
+    lines = text.splitlines()
+    assert lines[0] == HEADER
+    assert max(map(len, lines)) <= 100
+    for row in listing:
+        assert any(line.startswith(row.name) for line in lines)
+        assert row.license in text
+
+
+def test_the_table_says_what_is_ready_and_what_an_estimate_is(cache: Path) -> None:
+    cache_repository(cache, "owner/large", model_files())
+    first, second = table([listed()]).splitlines()[2:4]
+    assert first.split()[:3] == ["mine", "small", "~"]
+    assert first.endswith("not on disk")
+    assert "1.0 kB" in first
+    assert "~" not in second
+    assert second.endswith("ready")
+
+
+def test_a_pair_without_drafts_has_a_line_too(cache: Path) -> None:
+    cache_repository(cache, "owner/large", model_files())
+    assert table([listed(PAIR.model_copy(update={"drafts": ()}))]).splitlines()[2].endswith("ready")
+
+
+def test_names_from_a_users_file_cannot_break_the_table() -> None:
+    wild = PAIR.model_copy(update={"name": "x" * 300, "title": "\x1b[31mred\x07", "note": "word " * 100})
+    text = table([listed(wild)])
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) <= 100

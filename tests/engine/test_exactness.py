@@ -1,0 +1,95 @@
+"""Exact mode is measured on the loaded model, not assumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.engine.models import VOCAB, save_model
+
+from specdec import exactness
+from specdec.architecture import read_config
+from specdec.checkpoint import load_weights
+from specdec.exactness import KERNELS, PADDED, choose_execution
+from specdec.model.decoder import Decoder
+from specdec.model.linear import Dense, full_precision
+from specdec.options import ExactChoice
+from specdec.target import FASTEST, MAX_ROWS, TILE, Execution, Target, padded_capacity, tile_end
+
+CONTEXT = 600
+
+
+def make_target(directory: Path, dense: bool = False) -> Target:
+    torch.set_num_threads(1)
+    save_model(directory, "llama")
+    config = read_config(directory)
+    layer = (lambda matrix: matrix) if dense else full_precision
+    weights = load_weights(directory, config, torch.float32, torch.device("cpu"), [layer])[0]
+    return Target(Decoder(config, weights, padded_capacity(CONTEXT)), CONTEXT)
+
+
+def test_a_row_independent_kernel_needs_no_padding(tmp_path: Path) -> None:
+    chosen = choose_execution(make_target(tmp_path), "on")
+    assert chosen.exact
+    assert chosen.execution.tiled
+    assert chosen.execution.padded_rows == 0
+    assert "any number of rows" in chosen.reason
+
+
+def test_kernels_that_depend_on_the_rows_are_padded(tmp_path: Path) -> None:
+    """torch's default float32 product on a CPU rounds one row differently from many."""
+    target = make_target(tmp_path, dense=True)
+    assert isinstance(target.decoder.weights.head, Dense)
+    chosen = choose_execution(target, "on")
+    assert chosen.execution == PADDED
+    assert not chosen.prefill_matches
+
+
+@pytest.mark.parametrize(("cost", "exact"), [(0.05, True), (0.2, False)])
+def test_auto_takes_exactness_under_a_tenth(cost: float, exact: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step_ms(target: Target, execution: Execution) -> float:
+        target.execution = execution
+        return 1.0 if execution == FASTEST else 1.0 + cost
+
+    monkeypatch.setattr(exactness, "_step_ms", step_ms)
+    chosen = choose_execution(make_target(tmp_path), "auto")
+    assert chosen.exact is exact
+    assert f"{cost:.0%}" in chosen.reason
+
+
+@pytest.mark.parametrize("choice", ["off", "on"])
+def test_the_choice_can_be_forced(choice: ExactChoice, tmp_path: Path) -> None:
+    chosen = choose_execution(make_target(tmp_path), choice)
+    assert chosen.exact is (choice == "on")
+    assert (chosen.execution == FASTEST) is (choice == "off")
+
+
+@pytest.mark.parametrize("execution", [KERNELS[2], PADDED], ids=["by_row", "padded"])
+def test_a_row_does_not_depend_on_other_rows_padding_or_what_lies_behind_it(execution: Execution, tmp_path: Path) -> None:
+    target = make_target(tmp_path)
+    target.execution = execution
+    tokens = [(i * 7) % VOCAB for i in range(TILE + 40)]
+    list(target.prefill(tokens[: TILE + 10], 0))
+    prefilled = target.cache.rows[:, :, : TILE + 10].clone()
+    start = TILE + 10
+    row = target.step(tokens[start : start + 1], start)
+    target.cache.rows[:, :, start:].uniform_(-5, 5)
+    among = target.step([*tokens[start : start + 1], 3, 1, 4], start)
+    assert torch.equal(among[:1], row)
+    list(target.prefill(tokens[100 : TILE + 10], 100))
+    assert torch.equal(target.cache.rows[:, :, : TILE + 10], prefilled)
+
+
+def test_a_round_never_crosses_a_tile_nor_the_context(tmp_path: Path) -> None:
+    target = make_target(tmp_path)
+    for execution in (FASTEST, KERNELS[2], PADDED):
+        target.execution = execution
+        for start in range(CONTEXT):
+            rows = target.rows_left(start)
+            assert 1 <= rows <= MAX_ROWS
+            assert start + rows <= CONTEXT
+            if execution.tiled:
+                assert start + rows <= tile_end(start)
+            if execution.padded_rows:
+                assert rows <= execution.padded_rows

@@ -1,0 +1,192 @@
+"""Loading a pair: what cannot draft is left out with a warning, what cannot run is refused, and what runs says how."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.engine.answers import ask, request
+from tests.engine.models import save_model, save_pair, save_tokenizer
+
+import specdec.exactness
+import specdec.loading
+from specdec.errors import CheckpointError, HubError, MemoryShortError, UsageError
+from specdec.loading import Pair, load_pair
+from specdec.memory import Memory
+from specdec.options import DtypeChoice, LoadOptions
+from specdec.session import ChatSession
+from specdec.target import Execution
+
+REMEMBERS_ALL_THREADS = """
+import sys, torch
+import specdec.calibration
+from specdec.loading import load_pair
+from specdec.options import LoadOptions
+
+load = lambda threads: load_pair(LoadOptions(target=sys.argv[1], exact="off", threads=threads)).ready.threads
+chosen = []
+for best in (1, 2):
+    specdec.calibration.timed_ms = lambda *step: 1.0 if torch.get_num_threads() == best else 9.0
+    chosen.append((load(None), torch.get_num_threads()))
+    load(1)
+print(chosen)
+"""
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return save_pair(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def sibling(models: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A copy of the sibling, to be spoilt."""
+    return Path(shutil.copytree(models[1], tmp_path / "spoilt"))
+
+
+def load(models: tuple[Path, Path], draft: Path | str | None = None, **options: Any) -> Pair:
+    return load_pair(LoadOptions(target=str(models[0]), draft=draft if draft is None else str(draft), **{"threads": 1} | options))
+
+
+def answers_alone(pair: Pair, *words: str) -> None:
+    """The pair runs without a draft model, its one warning holds these words, and the text is the target's."""
+    (warning,) = pair.ready.warnings
+    for word in ("without the draft", *words):
+        assert word in warning
+    assert (pair.drafter, pair.ready.draft, pair.ready.draft_kind, pair.ready.draft_backend) == (None, None, None, None)
+    auto, off = (ask(ChatSession(pair), request("the cat", draft=draft)) for draft in ("auto", "off"))
+    assert auto.tokens == off.tokens
+    with pytest.raises(UsageError):
+        ask(ChatSession(pair), request("the cat", draft="model"))
+
+
+def test_a_draft_with_another_tokenizer_is_left_out_and_the_tokens_are_named(models: tuple[Path, Path], sibling: Path) -> None:
+    tokenizer = sibling / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace("<|user|>", "<|human|>"))
+    answers_alone(load(models, sibling, exact="on"), "spoilt", "<|user|>", "<|human|>")
+
+
+def test_a_draft_that_is_not_on_disk_is_left_out(models: tuple[Path, Path]) -> None:
+    answers_alone(load(models, "nobody/nothing", exact="on"), "nobody/nothing", "pull")
+
+
+def test_a_draft_with_a_missing_file_is_left_out(models: tuple[Path, Path], sibling: Path) -> None:
+    (sibling / "model.safetensors").unlink()
+    answers_alone(load(models, sibling, exact="on"), "model.safetensors")
+
+
+def test_a_draft_with_cut_weights_is_left_out(models: tuple[Path, Path], sibling: Path) -> None:
+    weights = sibling / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    answers_alone(load(models, sibling, exact="on"), "model.safetensors", "damaged")
+
+
+def test_a_draft_of_an_unknown_family_is_left_out(models: tuple[Path, Path], sibling: Path) -> None:
+    config = sibling / "config.json"
+    config.write_text(config.read_text().replace("LlamaForCausalLM", "GPT2LMHeadModel"))
+    answers_alone(load(models, sibling, exact="on"), "GPT2LMHeadModel")
+
+
+def test_a_draft_that_knows_fewer_positions_drafts_as_far_as_it_does(models: tuple[Path, Path], tmp_path: Path) -> None:
+    save_model(tmp_path / "short", "llama", seed=1, num_hidden_layers=1, max_position_embeddings=40)
+    save_tokenizer(tmp_path / "short")
+    pair = load(models, tmp_path / "short", exact="on")
+    assert pair.ready.draft == "short"
+    assert "40 positions" in pair.ready.warnings[0]
+    drafted = ask(ChatSession(pair), request("the cat", draft="model", max_tokens=60))
+    assert drafted.tokens == ask(ChatSession(pair), request("the cat", draft="off", max_tokens=60)).tokens
+    assert {round_.drafter for round_ in drafted.rounds} == {"sibling", "off"}
+    beyond, plain = (ask(ChatSession(pair), request("%" * 100, draft=draft)) for draft in ("model", "off"))
+    assert beyond.tokens == plain.tokens
+
+
+def test_a_target_that_is_not_on_disk_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(HubError, match="nobody/nothing"):
+        load_pair(LoadOptions(target="nobody/nothing"))
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load_pair(LoadOptions(target=str(tmp_path)))
+
+
+@pytest.mark.parametrize("draft", [None, "int4", "sibling"])
+def test_a_pair_that_does_not_fit_into_memory_is_refused_before_it_is_read(
+    draft: str | None, models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(specdec.loading, "free_memory", lambda device: Memory("cpu", 10**6, 10**9))
+    monkeypatch.setattr(specdec.loading, "load_weights", lambda *args: pytest.fail("the weights were read"))
+    with pytest.raises(MemoryShortError, match=r"needs .* MB .* 1\.0 MB free") as caught:
+        load(models, models[1] if draft == "sibling" else draft)
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize("kernel", specdec.exactness.KERNELS, ids=lambda kernel: kernel.attention)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_exact_whichever_kernel_is_at_hand(
+    models: tuple[Path, Path], dtype: str, kernel: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounding to 16 bits hides most of what a kernel does differently for more rows, but not all."""
+    monkeypatch.setattr(specdec.exactness, "KERNELS", (kernel,))
+    pair = load(models, models[1], dtype=dtype, exact="on")
+    assert (pair.ready.dtype, pair.ready.exact, str(pair.target.cache.rows.dtype)) == (dtype, True, f"torch.{dtype}")
+    pair.codec.eos = frozenset()
+    for content in ("the quick", "the cat"):
+        chat = request(content, draft="model", draft_tokens=4, max_tokens=50)
+        drafted, plain = (ask(ChatSession(pair), each) for each in (chat, request(content, draft="off", max_tokens=50)))
+        assert drafted.done.statistics.drafters["sibling"].drafted > 100
+        assert drafted.tokens == plain.tokens
+
+
+def test_the_int4_copy_drafts_in_bfloat16(models: tuple[Path, Path]) -> None:
+    pair = load(models, "int4", dtype="bfloat16", exact="off")
+    assert (pair.ready.draft, pair.ready.draft_kind, pair.ready.dtype) == ("int4", "int4", "bfloat16")
+    answer = ask(ChatSession(pair), request("the quick", draft="model"))
+    assert answer.done.statistics.drafters["int4"].accepted > 0
+
+
+@pytest.mark.parametrize(("asked", "dtype"), [("auto", "float32"), ("float32", "float32"), ("float16", "float16")])
+def test_ready_says_how_the_pair_runs(models: tuple[Path, Path], asked: DtypeChoice, dtype: str) -> None:
+    stages: list[tuple[str, int, int]] = []
+    options = LoadOptions(target=str(models[0]), draft=str(models[1]), dtype=asked, context=300, exact="off", device="cpu", threads=1)
+    ready = load_pair(options, lambda *step: stages.append(step)).ready
+    assert (ready.target, ready.draft, ready.draft_kind, ready.draft_backend) == ("target", "sibling", "sibling", None)
+    assert (ready.dtype, ready.device, ready.context, ready.exact, ready.threads) == (dtype, "cpu", 300, False, 1)
+    assert ready.warnings == ()
+    assert stages == [("target", 1, 3), ("target", 2, 3), ("target", 3, 3), ("draft", 1, 1), ("calibration", 0, 1)]
+
+
+def test_a_context_beyond_the_model_is_cut_and_said(models: tuple[Path, Path]) -> None:
+    ready = load(models, context=4096, exact="off").ready
+    assert ready.context == 640
+    assert "640" in ready.warnings[0]
+    assert "4096" in ready.warnings[0]
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "cpu:1"])
+def test_a_device_that_is_not_there_is_a_usage_error(models: tuple[Path, Path], device: str) -> None:
+    with pytest.raises(UsageError, match=device):
+        load(models, device=device)
+
+
+def test_the_asked_threads_are_used(models: tuple[Path, Path]) -> None:
+    assert load(models, threads=2, exact="off").ready.threads == 2 == torch.get_num_threads()
+    assert load(models, threads=1, exact="off").ready.threads == 1 == torch.get_num_threads()
+
+
+def test_each_load_measures_all_threads_whatever_the_last_one_chose(models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own, because how many threads there are is settled when torch starts."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    ran = subprocess.run([sys.executable, "-c", REMEMBERS_ALL_THREADS, str(models[0])], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == "[(1, 1), (2, 2)]"
