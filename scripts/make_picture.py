@@ -1,10 +1,11 @@
 """Draw the README's picture: a real answer of the demo pair with its token marks, as an SVG.
 
-    python scripts/make_picture.py docs/answer.svg
+python scripts/make_picture.py docs/answer.svg
 """
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import sys
@@ -45,7 +46,7 @@ def settled(shown: str) -> str:
 
 def main() -> None:
     path = Path(sys.argv[1])
-    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"), force_terminal=True)
+    console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Text(f"$ specchat -p '{PROMPT}' --marks --stats", style="bold"))
     console.print(Text.from_ansi(settled(on_a_terminal(COMMAND))))
     path.parent.mkdir(parents=True, exist_ok=True)

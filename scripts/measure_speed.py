@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
+import re
 import statistics
 import sys
 import time
@@ -23,30 +25,32 @@ import transformers
 
 from specdec import Chat, ChatSession, Done, Drafting, LoadOptions, Message, Pair, Round, Sampling, load_pair
 from specdec.hub import locate
+from specdec.options import ExactChoice
 
 TARGET, SIBLING = "builtin:demo/target", "builtin:demo/sibling"
-PROMPTS: dict[str, list[tuple[str, str]]] = {
-    "chat": [("Hi! How was your weekend?", ""), ("What do you like to do for fun?", ""), ("Can I get a large latte, please?", "")],
-    "story": [("Tell me a story.", ""), ("Tell me a story about a dog.", ""), ("Write a short story about a girl named Lily.", "")],
+PROMPTS = {
+    "chat": ["Hi! How was your weekend?", "What do you like to do for fun?", "Can I get a large latte, please?"],
+    "story": ["Tell me a story.", "Tell me a story about a dog.", "Write a short story about a girl named Lily."],
     "maths": [
-        ("Tom has 12 apples. He buys 5 more bags with 4 apples each. How many apples does he have?", ""),
-        ("A book costs $8. Anna buys 3 books and pays with $50. How much change does she get?", ""),
-        ("A train travels 60 miles an hour for 3 hours. How far does it go?", ""),
+        "Tom has 12 apples. He buys 5 more bags with 4 apples each. How many apples does he have?",
+        "A book costs $8. Anna buys 3 books and pays with $50. How much change does she get?",
+        "A train travels 60 miles an hour for 3 hours. How far does it go?",
     ],
-    "repetitive": [
-        ("Say it again and again.", "The sun is warm and the sky is blue. " * 4),
-        ("Count the sheep.", "One sheep jumps over the fence. Two sheep jump over the fence. " * 3),
-        ("List the order.", "a large latte with oat milk, a small mocha with whole milk, " * 4),
-    ],
+    "repetitive": ["What is speculative decoding?", "Tell me a story about a cat.", "Who are you and what can you do?"],
 }
 Answer = tuple[float, int, str]
 Method = Callable[[list[Message]], Answer]
 
 
-def conversation(question: str, begun: str) -> list[Message]:
-    """A question, and the beginning of an answer to be continued if there is one."""
-    messages = [Message(role="user", content=question)]
-    return [*messages, Message(role="assistant", content=begun.rstrip())] if begun else messages
+def conversations(answer: Method) -> dict[str, list[list[Message]]]:
+    """What is asked, by category; in the repetitive one each question was answered once and is asked again."""
+
+    def again(question: str) -> list[Message]:
+        asked = [Message(role="user", content=question)]
+        return [*asked, Message(role="assistant", content=answer(asked)[2]), *asked]
+
+    asked = {category: [[Message(role="user", content=question)] for question in questions] for category, questions in PROMPTS.items()}
+    return asked | {"repetitive": [again(question) for question in PROMPTS["repetitive"]]}
 
 
 def native(pair: Pair, drafting: Drafting, tokens: int) -> Method:
@@ -103,19 +107,19 @@ def measure(ways: dict[str, Method], repeats: int) -> tuple[dict[str, dict[str, 
     """Milliseconds a token by category, method and repeat, and the answers in which a method's text differs from plain's."""
     times: dict[str, dict[str, list[float]]] = {category: {name: [] for name in ways} for category in PROMPTS}
     differing: list[str] = []
+    asked = conversations(ways["plain"])
     for repeat in range(repeats + 1):
-        for category, prompts in PROMPTS.items():
+        for category, prompts in asked.items():
             spent = dict.fromkeys(ways, 0.0)
             counted = dict.fromkeys(ways, 0)
-            for question, begun in prompts:
-                messages = conversation(question, begun)
+            for messages in prompts:
                 texts = {}
                 for name, answer in ways.items():
                     milliseconds, count, texts[name] = answer(messages)
                     spent[name] += milliseconds
                     counted[name] += count
                 if not repeat:
-                    differing += [f"{name}: {question}" for name, text in texts.items() if text != texts["plain"]]
+                    differing += [f"{name}: {messages[-1].content}" for name, text in texts.items() if text != texts["plain"]]
             for name in ways:
                 if repeat:
                     times[category][name].append(spent[name] / counted[name])
@@ -126,15 +130,12 @@ def measure(ways: dict[str, Method], repeats: int) -> tuple[dict[str, dict[str, 
 def second_turn(pair: Pair) -> tuple[int, int]:
     """Prompt tokens of a second turn, and how many of them were in the cache already."""
     session = ChatSession(pair)
-    messages = conversation("Tell me a story.", "")
+    messages = [Message(role="user", content="Tell me a story.")]
     said = "".join(
-        run.text
-        for event in session.chat(Chat(messages=tuple(messages), max_tokens=100))
-        if isinstance(event, Round)
-        for run in event.runs
+        run.text for event in session.chat(Chat(messages=tuple(messages), max_tokens=100)) if isinstance(event, Round) for run in event.runs
     )
     messages += [Message(role="assistant", content=said), Message(role="user", content="And then?")]
-    done = [event for event in session.chat(Chat(messages=tuple(messages), max_tokens=1)) if isinstance(event, Done)][0]
+    done = next(event for event in session.chat(Chat(messages=tuple(messages), max_tokens=1)) if isinstance(event, Done))
     return done.statistics.prompt_tokens, done.statistics.reused_tokens
 
 
@@ -152,6 +153,13 @@ def table(times: dict[str, dict[str, list[float]]]) -> str:
     return "\n".join(lines)
 
 
+def processor() -> str:
+    """The processor's name as the system gives it."""
+    info = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--repeats", type=int, default=5)
@@ -162,16 +170,19 @@ def main() -> None:
     options = parser.parse_args()
     transformers.logging.set_verbosity_error()
     sibling = load_pair(LoadOptions(target=TARGET, draft=SIBLING, exact=options.exact, threads=options.threads))
-    int4 = load_pair(LoadOptions(target=TARGET, draft="int4", exact=options.exact, threads=sibling.ready.threads))
+    exact: ExactChoice = "on" if sibling.ready.exact else "off"
+    int4 = load_pair(LoadOptions(target=TARGET, draft="int4", exact=exact, threads=sibling.ready.threads))
     times, differing = measure(methods(sibling, int4, options.tokens), options.repeats)
     prompt, reused = second_turn(sibling)
-    machine = f"{platform.machine()}, {torch.get_num_threads()} of {torch.get_num_interop_threads()} threads, {sibling.ready.dtype}"
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}, {machine}, exact mode: {sibling.ready.exact_reason}\n")
+    ready = sibling.ready
+    machine = f"{processor()}, {ready.threads} of {os.cpu_count()} threads, {ready.dtype}"
+    exactness = f"exact mode {'on' if ready.exact else 'off'} ({ready.exact_reason})"
+    print(f"{machine}, torch {torch.__version__}, transformers {transformers.__version__}, {exactness}\n")
     print(table(times))
     print(f"\nSecond turn: {reused} of {prompt} prompt tokens were in the cache already.")
     print("Texts that differ from plain decoding: " + ("; ".join(differing) or "none") + ".")
     if options.json:
-        result = {"machine": machine, "ready": sibling.ready.model_dump(), "ms_per_token": times, "differing": differing}
+        result = {"machine": machine, "ready": ready.model_dump(), "ms_per_token": times, "differing": differing}
         options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 

@@ -15,6 +15,7 @@ from specdec.architecture import ModelConfig, read_json
 from specdec.errors import CheckpointError
 from specdec.model.decoder import LayerWeights, Weights
 from specdec.model.linear import Dense, Linear
+from specdec.model.norm import Norm
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -60,7 +61,7 @@ def load_weights(
         reader = _Reader(directory, dtype, device, stack)
         hidden, vocab = config.hidden_size, config.vocab_size
         embedding = reader.tensor("model.embed_tokens.weight", vocab, hidden)
-        final_norm = reader.tensor("model.norm.weight", hidden)
+        final_norm = reader.norm("model.norm", hidden, config)
         stacks: list[list[LayerWeights]] = [[] for _ in versions]
         for index in range(config.layers):
             for layers, layer in zip(stacks, _layer(reader, config, f"model.layers.{index}.", versions), strict=True):
@@ -81,10 +82,10 @@ def _layer(reader: _Reader, config: ModelConfig, prefix: str, versions: Sequence
     output = reader.fused([(f"{attention}o_proj", hidden)], config.query_size, config.output_bias)
     gate_up = reader.fused([(f"{mlp}gate_proj", wide), (f"{mlp}up_proj", wide)], hidden, config.mlp_bias)
     down = reader.fused([(f"{mlp}down_proj", hidden)], wide, config.mlp_bias)
-    attention_norm = reader.tensor(f"{prefix}input_layernorm.weight", hidden)
-    mlp_norm = reader.tensor(f"{prefix}post_attention_layernorm.weight", hidden)
-    q_norm = reader.tensor(f"{attention}q_norm.weight", config.head_dim) if config.qk_norm else None
-    k_norm = reader.tensor(f"{attention}k_norm.weight", config.head_dim) if config.qk_norm else None
+    attention_norm = reader.norm(f"{prefix}input_layernorm", hidden, config)
+    mlp_norm = reader.norm(f"{prefix}post_attention_layernorm", hidden, config)
+    q_norm = reader.norm(f"{attention}q_norm", config.head_dim, config) if config.qk_norm else None
+    k_norm = reader.norm(f"{attention}k_norm", config.head_dim, config) if config.qk_norm else None
     return [LayerWeights(attention_norm, make(qkv), q_norm, k_norm, make(output), mlp_norm, make(gate_up), make(down)) for make in versions]
 
 
@@ -113,6 +114,10 @@ class _Reader:
         if tuple(found.shape) != shape:
             raise CheckpointError(f"{self.directory}: {name} is {list(found.shape)}, but config.json implies {list(shape)}.", AGAIN)
         return found.to(self.device, self.dtype)
+
+    def norm(self, name: str, width: int, config: ModelConfig) -> Norm:
+        """A normalisation with the config's eps."""
+        return Norm(self.tensor(f"{name}.weight", width), config.rms_eps)
 
     def fused(self, parts: Sequence[tuple[str, int]], width: int, bias: bool) -> Dense:
         """Projections of one input stacked into one matrix."""

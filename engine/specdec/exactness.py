@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from specdec.model.ops import AttentionKind, attention, causal_bias
+from specdec.model.ops import attention, attention_on_one_thread, causal_bias
 from specdec.options import ExactChoice
 from specdec.target import FASTEST, MAX_ROWS, TILE, Execution, Target
 
 TOLERATED_COST = 0.10
 SLOW_STEP_MS = 60.0
 PADDED_ROWS = 8
+REPEATS = 15
 TYPICAL_ROWS = 5
 PROBED_TILES = 8
 ATTENTION_DRAWS = 50
@@ -45,16 +46,23 @@ def choose_execution(target: Target, choice: ExactChoice) -> Exactness:
     """
     if choice == "off":
         return Exactness(FASTEST, False, False, "switched off")
-    slow = _step_ms(target, FASTEST) > SLOW_STEP_MS
-    candidates = [PADDED] if slow else [found for kernel in KERNELS if (found := _independent(target, kernel))] or [PADDED]
-    times = _interleaved_ms(target, [FASTEST, *candidates], repeats=1 if slow else 7)
+    slow = min(_step_ms(target, FASTEST), _step_ms(target, FASTEST)) > SLOW_STEP_MS
+    candidates = [PADDED] if slow else [found for kernel in _kernels(target) if (found := _independent(target, kernel))] or [PADDED]
+    times = _interleaved_ms(target, [FASTEST, *candidates], repeats=1 if slow else REPEATS)
     execution = min(candidates, key=times.__getitem__)
     cost = times[execution] / times[FASTEST] - 1
     rows = f"{execution.padded_rows} rows a round" if execution.padded_rows else "any number of rows"
-    how = f"{execution.attention} attention, {rows}"
+    how = f"{execution.attention} attention{' on one thread' if execution.serial_attention else ''}, {rows}"
     if choice == "auto" and cost > TOLERATED_COST:
         return Exactness(FASTEST, False, False, f"it would cost {cost:.0%} ({how})")
     return Exactness(execution, True, not execution.padded_prefill, f"{how}, costs {max(cost, 0):.0%}")
+
+
+def _kernels(target: Target) -> tuple[Execution, ...]:
+    """The kernels to try: on a CPU with several threads also with attention kept to one of them."""
+    if target.decoder.device.type != "cpu" or torch.get_num_threads() == 1:
+        return KERNELS
+    return KERNELS + tuple(replace(kernel, serial_attention=True) for kernel in KERNELS)
 
 
 def _independent(target: Target, kernel: Execution) -> Execution | None:
@@ -62,7 +70,7 @@ def _independent(target: Target, kernel: Execution) -> Execution | None:
 
     Its prefill is padded unless prefill chunks of several lengths also give the rows that single steps give.
     """
-    if not _linears_independent(target) or not _attention_independent(target, kernel.attention):
+    if not _linears_independent(target) or not _attention_independent(target, kernel):
         return None
     target.execution = kernel
     matches = True
@@ -102,7 +110,7 @@ def _linears_independent(target: Target) -> bool:
     return True
 
 
-def _attention_independent(target: Target, kind: AttentionKind) -> bool:
+def _attention_independent(target: Target, kernel: Execution) -> bool:
     """Whether attention alone gives a row the same bits in company, over enough draws to see what 16-bit rounding mostly hides."""
     config, dtype, device = target.decoder.config, target.decoder.dtype, target.decoder.device
     generator = torch.Generator().manual_seed(0)
@@ -110,12 +118,13 @@ def _attention_independent(target: Target, kind: AttentionKind) -> bool:
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator).to(device, dtype)
 
-    bias = causal_bias(torch.arange(TILE - MAX_ROWS, TILE, device=device), TILE, None, dtype)
+    attend = attention_on_one_thread if kernel.serial_attention else attention
+    bias = causal_bias(target.decoder.causal, TILE - MAX_ROWS, MAX_ROWS, TILE)
     for _ in range(ATTENTION_DRAWS):
         query = draw(MAX_ROWS, config.heads, config.head_dim)
         key, value = draw(config.kv_heads, TILE, config.head_dim), draw(config.kv_heads, TILE, config.head_dim)
-        alone = torch.cat([attention(kind, query[i : i + 1], key, value, bias[i : i + 1]) for i in range(MAX_ROWS)])
-        if any(not torch.equal(attention(kind, query[:rows], key, value, bias[:rows]), alone[:rows]) for rows in (2, 5, MAX_ROWS)):
+        alone = torch.cat([attend(kernel.attention, query[i : i + 1], key, value, bias[i : i + 1]) for i in range(MAX_ROWS)])
+        if any(not torch.equal(attend(kernel.attention, query[:rows], key, value, bias[:rows]), alone[:rows]) for rows in (2, 5, MAX_ROWS)):
             return False
     return True
 

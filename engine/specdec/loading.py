@@ -31,6 +31,8 @@ from specdec.target import Target, padded_capacity
 from specdec.text import TextCodec
 
 INT4: Literal["int4"] = "int4"
+SIBLING: Literal["sibling"] = "sibling"
+WORTHWHILE_TIME = 0.7
 Report = Callable[[str, int, int], None]
 
 
@@ -71,18 +73,17 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
     need = pair_need(config, plan.need, context, dtype_name, place.device)
     require(need, place, config, plan.need, dtype_name)
 
-    versions: list[Version] = [full_precision, *([plan.backend.layer] if plan.backend else [])]
-    weights = load_weights(directory, config, dtype, device, versions, lambda done, total: report("target", done, total))
+    copies: list[Version] = [plan.backend.layer] if plan.backend and plan.kind == INT4 else []
+    weights = load_weights(directory, config, dtype, device, [full_precision, *copies], lambda done, total: report("target", done, total))
     target = Target(Decoder(config, weights[0], padded_capacity(context)), context)
     drafter = None
-    if plan.backend is not None:
+    if plan.kind == INT4:
         drafter = ModelDrafter(INT4, target.decoder.sharing(weights[1]), config.vocab_size, context, target.cache)
-    elif plan.directory is not None and plan.config is not None:
+    elif plan.kind == SIBLING:
         try:
-            drafter = _sibling(plan.directory, plan.config, config, context, dtype, device, report)
+            drafter = _load_sibling(plan, target, report)
         except CheckpointError as error:
             warnings.append(f"Running without the draft model. {error}")
-            plan = _DraftPlan()
     report("calibration", 0, 1)
     threads = options.threads or choose_threads(target)
     exactness = choose_execution(target, options.exact)
@@ -91,9 +92,9 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
     costs = calibrate(target, [ngram] if drafter is None else [ngram, drafter])
     ready = Ready(
         target=directory.name,
-        draft=plan.directory.name if plan.directory else INT4 if plan.backend else None,
-        draft_kind=None if drafter is None else "int4" if plan.backend else "sibling",
-        draft_backend=plan.backend.name if plan.backend else None,
+        draft=None if drafter is None else INT4 if plan.kind == INT4 else plan.directory.name,
+        draft_kind=plan.kind if drafter else None,
+        draft_backend=plan.backend.name if drafter and plan.backend else None,
         dtype=dtype_name,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         threads=threads,
@@ -109,45 +110,59 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
 
 @dataclass(frozen=True)
 class _DraftPlan:
-    """Which draft will be loaded: a sibling's directory and config, an INT4 backend, or neither."""
+    """Which model will draft: its kind, its directory and config (the target's own for an INT4 copy), and what multiplies in INT4.
 
-    directory: Path | None = None
-    config: ModelConfig | None = None
+    A sibling without a backend stays in full precision.
+    """
+
+    directory: Path
+    config: ModelConfig
+    kind: Literal["int4", "sibling"] | None = None
     backend: Backend | None = None
 
     @property
     def need(self) -> Draft:
         """The draft as the memory estimate wants it."""
-        return INT4 if self.backend else self.config
+        return INT4 if self.kind == INT4 else self.config if self.kind else None
 
 
 def _plan_draft(
     draft: str | None, target: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype, warnings: list[str]
 ) -> _DraftPlan:
     """Decide on the draft; one that is missing or does not fit its target becomes a warning."""
+    none = _DraftPlan(target, config)
     if draft is None:
-        return _DraftPlan()
+        return none
     try:
         if draft == INT4:
-            return _DraftPlan(backend=choose_backend(device.type, dtype))
+            return _DraftPlan(target, config, INT4, choose_backend(device.type, dtype))
         directory = locate(draft)
         compatibility = check_pair(target, directory)
         if not compatibility.usable:
             raise IncompatibleDraftError(f"The draft {directory.name} does not fit its target: {' '.join(compatibility.reasons)}")
         warnings.extend(compatibility.reasons)
-        return _DraftPlan(directory, read_config(directory))
+        return _DraftPlan(directory, read_config(directory), SIBLING, _quick_backend(device, dtype))
     except (HubError, CheckpointError, IncompatibleDraftError) as error:
         warnings.append(f"Running without the draft model. {error}")
-        return _DraftPlan()
+        return none
 
 
-def _sibling(
-    directory: Path, config: ModelConfig, target: ModelConfig, context: int, dtype: torch.dtype, device: torch.device, report: Report
-) -> ModelDrafter:
-    capacity = min(context, config.max_positions)
-    weights = load_weights(directory, config, dtype, device, [full_precision], lambda done, total: report("draft", done, total))
-    decoder = Decoder(config, weights[0], capacity)
-    return ModelDrafter("sibling", decoder, min(config.vocab_size, target.vocab_size), capacity)
+def _quick_backend(device: torch.device, dtype: torch.dtype) -> Backend | None:
+    """An INT4 kernel for a sibling, where it is clearly faster; a draft's precision can cost acceptance, never text."""
+    try:
+        backend = choose_backend(device.type, dtype)
+    except IncompatibleDraftError:
+        return None
+    return backend if backend.relative_time < WORTHWHILE_TIME else None
+
+
+def _load_sibling(plan: _DraftPlan, target: Target, report: Report) -> ModelDrafter:
+    config, decoder = plan.config, target.decoder
+    capacity = min(target.context, config.max_positions)
+    layer = plan.backend.layer if plan.backend else full_precision
+    weights = load_weights(plan.directory, config, decoder.dtype, decoder.device, [layer], lambda done, total: report("draft", done, total))
+    vocabulary = min(config.vocab_size, decoder.config.vocab_size)
+    return ModelDrafter(SIBLING, Decoder(config, weights[0], capacity), vocabulary, capacity)
 
 
 def _device(name: str) -> torch.device:

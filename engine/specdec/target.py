@@ -20,15 +20,16 @@ MAX_ROWS = 16
 class Execution:
     """How the target runs its rows.
 
-    `attention` names the kernel. With `tiled`, a row attends to a cache extent that depends on its position alone, and a round
-    ends at the end of its tile. With `padded_rows`, every round runs that many rows; with `padded_prefill`, every prefill chunk
-    runs a whole tile of them.
+    `attention` names the kernel, kept to one CPU thread with `serial_attention`. With `tiled`, a row attends to a cache extent
+    that depends on its position alone, and a round ends at the end of its tile. With `padded_rows`, every round runs that many
+    rows; with `padded_prefill`, every prefill chunk runs a whole tile of them.
     """
 
     attention: AttentionKind = "fused"
     tiled: bool = False
     padded_rows: int = 0
     padded_prefill: bool = False
+    serial_attention: bool = False
 
 
 FASTEST = Execution()
@@ -74,7 +75,16 @@ class Target:
         padding = max(0, padded_rows - len(tokens))
         rows = torch.tensor([*tokens, *[0] * padding], dtype=torch.int64, device=self.decoder.device)
         extent = tile_end(start) if self.execution.tiled else start + len(rows)
-        return self.decoder.forward(rows, start, self.cache, extent=extent, kind=self.execution.attention, logits_from=logits_from)
+        execution = self.execution
+        return self.decoder.forward(
+            rows,
+            start,
+            self.cache,
+            extent=extent,
+            kind=execution.attention,
+            serial_attention=execution.serial_attention,
+            logits_from=logits_from,
+        )
 
 
 def padded_capacity(context: int) -> int:

@@ -51,7 +51,10 @@ def test_the_demo_pair_answers_without_further_installation() -> None:
 
 
 def test_the_prompt_can_be_piped() -> None:
-    assert run("--max-tokens", "20", "--seed", "1", stdin=STORY).stdout == run("-p", "-", "--max-tokens", "20", "--seed", "1", stdin=STORY).stdout
+    assert (
+        run("--max-tokens", "20", "--seed", "1", stdin=STORY).stdout
+        == run("-p", "-", "--max-tokens", "20", "--seed", "1", stdin=STORY).stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,12 +120,17 @@ def test_a_killed_engine_is_reported_at_once_and_answers_again_after_a_restart(c
     chat = ask(STORY, max_tokens=200, drafting=Drafting(draft="off"))
     whole = "".join(text_of(event) for event in client.events(client.send(chat)) if isinstance(event, Round))
     partial = ""
-    with pytest.raises(EngineLostError, match="SIGKILL"):
+
+    def read_and_kill() -> None:
+        nonlocal partial
         for event in client.events(client.send(chat)):
             if isinstance(event, Round):
                 partial += text_of(event)
                 if len(partial) > 20 and client.alive:
                     os.kill(client.hello.pid, signal.SIGKILL)
+
+    with pytest.raises(EngineLostError, match="SIGKILL"):
+        read_and_kill()
     assert 20 < len(partial) < len(whole)
     assert whole.startswith(partial)
     client.restart()
@@ -151,7 +159,7 @@ def test_a_second_turn_prefills_only_what_is_new(client: EngineClient) -> None:
     first = ask(STORY, max_tokens=60)
     said = "".join(text_of(event) for event in client.events(client.send(first)) if isinstance(event, Round))
     turns = (*first.messages, Message(role="assistant", content=said), Message(role="user", content="And then?"))
-    done = [event for event in client.events(client.send(Chat(messages=turns, max_tokens=5))) if isinstance(event, Done)][0]
+    done = next(event for event in client.events(client.send(Chat(messages=turns, max_tokens=5))) if isinstance(event, Done))
     new = done.statistics.prompt_tokens - done.statistics.reused_tokens
     assert done.statistics.reused_tokens > 60
     assert new < 20

@@ -31,7 +31,7 @@ SHAPE: dict[str, Any] = {
     "num_key_value_heads": 2,
     "head_dim": 32,
     "max_position_embeddings": 640,
-    "initializer_range": 0.3,
+    "initializer_range": 0.15,
 }
 LLAMA3_ROPE = {
     "rope_type": "llama3",

@@ -155,12 +155,23 @@ def test_the_int4_copy_drafts_in_bfloat16(models: tuple[Path, Path]) -> None:
     assert answer.done.statistics.drafters["int4"].accepted > 0
 
 
+@pytest.mark.parametrize(("worthwhile", "backend"), [(0.0, None), (float("inf"), "int4pack")])
+def test_a_sibling_is_held_in_int4_where_that_is_faster(
+    models: tuple[Path, Path], worthwhile: float, backend: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(specdec.loading, "WORTHWHILE_TIME", worthwhile)
+    pair = load(models, models[1], exact="on")
+    assert pair.ready.draft_backend == backend
+    drafted, plain = (ask(ChatSession(pair), request("the quick", draft=draft)) for draft in ("model", "off"))
+    assert drafted.tokens == plain.tokens
+
+
 @pytest.mark.parametrize(("asked", "dtype"), [("auto", "float32"), ("float32", "float32"), ("float16", "float16")])
 def test_ready_says_how_the_pair_runs(models: tuple[Path, Path], asked: DtypeChoice, dtype: str) -> None:
     stages: list[tuple[str, int, int]] = []
     options = LoadOptions(target=str(models[0]), draft=str(models[1]), dtype=asked, context=300, exact="off", device="cpu", threads=1)
     ready = load_pair(options, lambda *step: stages.append(step)).ready
-    assert (ready.target, ready.draft, ready.draft_kind, ready.draft_backend) == ("target", "sibling", "sibling", None)
+    assert (ready.target, ready.draft, ready.draft_kind) == ("target", "sibling", "sibling")
     assert (ready.dtype, ready.device, ready.context, ready.exact, ready.threads) == (dtype, "cpu", 300, False, 1)
     assert ready.warnings == ()
     assert stages == [("target", 1, 3), ("target", 2, 3), ("target", 3, 3), ("draft", 1, 1), ("calibration", 0, 1)]

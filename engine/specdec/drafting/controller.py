@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
 
 from specdec.drafting.base import Drafter
 from specdec.options import MAX_DRAFT_TOKENS
@@ -30,13 +32,16 @@ class Costs:
 
     def verify(self, rows: int) -> float:
         """A target step of that many rows, between the measured ones by straight line."""
+        return self._by_rows[min(rows, len(self._by_rows) - 1)]
+
+    @cached_property
+    def _by_rows(self) -> list[float]:
         known = sorted(self.verify_ms)
-        low = max((n for n in known if n <= rows), default=known[0])
-        high = min((n for n in known if n >= rows), default=known[-1])
-        if low >= high:
-            return self.verify_ms[low]
-        share = (rows - low) / (high - low)
-        return self.verify_ms[low] * (1 - share) + self.verify_ms[high] * share
+        table = [self.verify_ms[known[0]]] * (known[0] + 1)
+        for low, high in pairwise(known):
+            step = (self.verify_ms[high] - self.verify_ms[low]) / (high - low)
+            table += [self.verify_ms[low] + step * rows for rows in range(1, high - low + 1)]
+        return table
 
 
 @dataclass

@@ -12,20 +12,21 @@ from torch import Tensor
 from specdec.architecture import ModelConfig
 from specdec.kv_cache import KVCache
 from specdec.model.linear import Linear
-from specdec.model.ops import AttentionKind, attention, causal_bias, rms_norm, rotate_, swiglu
+from specdec.model.norm import Norm
+from specdec.model.ops import AttentionKind, attention, attention_on_one_thread, causal_bias, causal_table, rotate_, swiglu, window_bias
 from specdec.model.rope import rotary_tables
 
 
 @dataclass
 class LayerWeights:
-    """One block; norms are vectors, q_norm and k_norm exist in Qwen3 only."""
+    """One block; q_norm and k_norm exist in Qwen3 only."""
 
-    attention_norm: Tensor
+    attention_norm: Norm
     qkv: Linear
-    q_norm: Tensor | None
-    k_norm: Tensor | None
+    q_norm: Norm | None
+    k_norm: Norm | None
     output: Linear
-    mlp_norm: Tensor
+    mlp_norm: Norm
     gate_up: Linear
     down: Linear
 
@@ -36,7 +37,7 @@ class Weights:
 
     embedding: Tensor
     layers: list[LayerWeights]
-    final_norm: Tensor
+    final_norm: Norm
     head: Linear
 
 
@@ -50,6 +51,7 @@ class Decoder:
         self.device = weights.embedding.device
         self.windows = set(config.windows)
         self.cos, self.sin = rotary_tables(config, positions, self.dtype, self.device)
+        self.causal = causal_table(positions, self.dtype, self.device)
 
     def sharing(self, weights: Weights) -> Decoder:
         """The same model with other linear layers, as its INT4 copy is."""
@@ -59,11 +61,19 @@ class Decoder:
 
     @torch.inference_mode()
     def forward(
-        self, tokens: Tensor, start: int, cache: KVCache, *, extent: int, kind: AttentionKind = "fused", logits_from: int = 0
+        self,
+        tokens: Tensor,
+        start: int,
+        cache: KVCache,
+        *,
+        extent: int,
+        kind: AttentionKind = "fused",
+        serial_attention: bool = False,
+        logits_from: int = 0,
     ) -> Tensor:
         """Run `tokens` [rows] int64 at positions start.. over the cache, writing their rows.
 
-        Attention looks at cache rows below `extent` (at least start + rows, or those beyond it are not seen by themselves).
+        Attention looks at cache rows below `extent` (at least start + rows), on one CPU thread if `serial_attention`.
         Returns logits [rows - logits_from, vocab] of the rows from `logits_from` on, in the weights' dtype.
         """
         config, weights = self.config, self.weights
@@ -72,25 +82,26 @@ class Decoder:
         cos, sin = self.cos[start:stop], self.sin[start:stop]
         biases = self._biases(start, rows, extent)
         heads, rotated = config.heads, config.heads + config.kv_heads
+        attend = attention_on_one_thread if serial_attention else attention
         x = F.embedding(tokens, weights.embedding)
         for index, layer in enumerate(weights.layers):
-            normed = rms_norm(x, layer.attention_norm, config.rms_eps)
-            qkv = layer.qkv(normed).view(rows, rotated + config.kv_heads, config.head_dim)
+            qkv = layer.qkv(layer.attention_norm(x)).view(rows, rotated + config.kv_heads, config.head_dim)
             if layer.q_norm is not None and layer.k_norm is not None:
-                qkv[:, :heads] = rms_norm(qkv[:, :heads], layer.q_norm, config.rms_eps)
-                qkv[:, heads:rotated] = rms_norm(qkv[:, heads:rotated], layer.k_norm, config.rms_eps)
+                qkv[:, :heads] = layer.q_norm(qkv[:, :heads])
+                qkv[:, heads:rotated] = layer.k_norm(qkv[:, heads:rotated])
             rotate_(qkv[:, :rotated], cos, sin)
             cache.write(index, start, qkv[:, heads:])
             key, value = cache.read(index, extent)
-            x = x + layer.output(attention(kind, qkv[:, :heads], key, value, biases[config.windows[index]]))
-            x = x + layer.down(swiglu(layer.gate_up(rms_norm(x, layer.mlp_norm, config.rms_eps))))
+            mixed = attend(kind, qkv[:, :heads], key, value, biases[config.windows[index]])
+            x = x + layer.output(mixed)
+            x = x + layer.down(swiglu(layer.gate_up(layer.mlp_norm(x))))
         if logits_from >= rows:
             return x.new_empty(0, config.vocab_size)
-        return weights.head(rms_norm(x[logits_from:], weights.final_norm, config.rms_eps))
+        return weights.head(weights.final_norm(x[logits_from:]))
 
     def _biases(self, start: int, rows: int, extent: int) -> dict[int | None, Tensor | None]:
         """The attention bias for each window size in use; None where a row may look at everything below the extent."""
         if rows == 1 and extent == start + 1 and self.windows == {None}:
             return {None: None}
-        positions = torch.arange(start, start + rows, device=self.device)
-        return {window: causal_bias(positions, extent, window, self.dtype) for window in self.windows}
+        bias = causal_bias(self.causal, start, rows, extent)
+        return {window: bias if window is None else window_bias(bias, start, window) for window in self.windows}

@@ -97,10 +97,10 @@ BACKENDS: dict[str, Callable[[Dense], Linear]] = {"int4pack": int4pack, "nf4": n
 
 @dataclass(frozen=True)
 class Backend:
-    """The chosen kernel and its cost: milliseconds of one row through a 2048 x 1024 matrix."""
+    """The chosen kernel, and its time for one row through a 2048 x 1024 matrix as a share of full precision's."""
 
     name: str
-    step_ms: float
+    relative_time: float
 
     def layer(self, dense: Dense) -> Linear:
         """The INT4 copy of a matrix; one whose width is no multiple of the group stays in full precision."""
@@ -122,6 +122,7 @@ def choose_backend(device_type: str, dtype: torch.dtype) -> Backend:
     dense = Dense(torch.randn(PROBE_SHAPE, generator=generator).to(device, dtype))
     x = torch.randn(1, PROBE_SHAPE[1], generator=generator).to(device, dtype)
     exact = dense(x).float()
+    whole_ms = _milliseconds(full_precision(dense), x)
     working: list[Backend] = []
     refused: list[str] = []
     for name, build in BACKENDS.items():
@@ -136,10 +137,10 @@ def choose_backend(device_type: str, dtype: torch.dtype) -> Backend:
         if error > TOLERATED_ERROR:
             refused.append(f"{name}: relative squared error {error:.3f}")
         else:
-            working.append(Backend(name, _milliseconds(layer, x)))
+            working.append(Backend(name, _milliseconds(layer, x) / whole_ms))
     if not working:
         raise IncompatibleDraftError(f"No INT4 kernel works on this machine ({'; '.join(refused)}).", "Use a sibling draft or n-gram.")
-    return min(working, key=lambda backend: backend.step_ms)
+    return min(working, key=lambda backend: backend.relative_time)
 
 
 def _milliseconds(layer: Linear, x: Tensor, repeats: int = 20) -> float:

@@ -9,12 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 AttentionKind = Literal["fused", "matmul", "by_row"]
-
-
-def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Scale each vector of the last dimension to unit root mean square, computed in float32."""
-    wide = x.float()
-    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype) * weight
+TABLE_ROWS = 256
 
 
 def rotate_(heads: Tensor, cos: Tensor, signed_sin: Tensor) -> None:
@@ -54,18 +49,49 @@ def attention(kind: AttentionKind, query: Tensor, key: Tensor, value: Tensor, bi
         return out.reshape(rows, heads * head_dim)
     group = heads // kv_heads
     grouped = query.view(rows, kv_heads, group, head_dim).transpose(0, 1).reshape(kv_heads, rows * group, head_dim)
-    scores = torch.bmm(grouped, key.transpose(1, 2)).mul_(head_dim**-0.5)
-    if bias is not None:
-        scores.view(kv_heads, rows, group, extent).add_(bias[:, None])
+    if bias is None:
+        scores = torch.bmm(grouped * head_dim**-0.5, key.transpose(1, 2))
+    else:
+        spread = bias[:, None].expand(rows, group, extent).reshape(rows * group, extent)
+        scores = torch.baddbmm(spread, grouped, key.transpose(1, 2), alpha=head_dim**-0.5)
     weights = scores.softmax(-1, dtype=torch.float32).to(value.dtype)
     out = torch.bmm(weights, value).view(kv_heads, rows, group, head_dim)
     return out.transpose(0, 1).reshape(rows, heads * head_dim)
 
 
-def causal_bias(positions: Tensor, extent: int, window: int | None, dtype: torch.dtype) -> Tensor:
-    """[rows, extent]: 0 where a row at `positions` [rows] may look, -inf elsewhere; a window hides keys that far back."""
-    keys = torch.arange(extent, device=positions.device)
-    hidden = keys > positions[:, None]
-    if window is not None:
-        hidden |= keys <= positions[:, None] - window
-    return torch.zeros(hidden.shape, dtype=dtype, device=positions.device).masked_fill_(hidden, float("-inf"))
+def attention_on_one_thread(kind: AttentionKind, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """The same on one CPU thread, so that how the work is shared out cannot depend on how many rows there are."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return attention(kind, query, key, value, bias)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def causal_table(positions: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A table [TABLE_ROWS, positions] that holds, as slices, the causal bias of any few rows at any position.
+
+    Its last TABLE_ROWS columns are triangular and the rest zero: the last `extent` columns of row r are the bias of a row at
+    position r + extent - TABLE_ROWS.
+    """
+    triangle = torch.full((TABLE_ROWS, TABLE_ROWS), float("-inf")).triu(1)
+    return F.pad(triangle, (max(0, positions - TABLE_ROWS), 0)).to(device, dtype)
+
+
+def causal_bias(table: Tensor, start: int, rows: int, extent: int) -> Tensor:
+    """[rows, extent]: 0 where rows at start.. may look, -inf elsewhere.
+
+    The extent is at most TABLE_ROWS beyond the first row; padding rows that lie behind it see everything.
+    """
+    first = start + TABLE_ROWS - extent
+    bias = table[first : first + rows, table.shape[1] - extent :]
+    return bias if len(bias) == rows else F.pad(bias, (0, 0, 0, rows - len(bias)))
+
+
+def window_bias(bias: Tensor, start: int, window: int) -> Tensor:
+    """The same with keys `window` tokens back and further hidden too."""
+    rows, extent = bias.shape
+    positions = torch.arange(start, start + rows, device=bias.device)
+    keys = torch.arange(extent, device=bias.device)
+    return bias.masked_fill(keys <= positions[:, None] - window, float("-inf"))
