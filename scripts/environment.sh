@@ -1,7 +1,7 @@
 # Sourced by the scripts beside it: `prepare EXTRAS` makes .venv hold this checkout with its dependencies, and sets `python`.
 #
-# A stamp in .venv says what was installed; while it is right nothing is done. It is written last, so a broken installation is
-# repaired by the next start. A lock on pyproject.toml lets only one of several starts install.
+# A stamp in .venv says what was installed: `installed` the product itself, `installed-EXTRAS` more. While it is right nothing is
+# done. It is written last, so a broken installation is repaired by the next start. A lock on pyproject.toml lets only one of several starts install.
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 venv=$here/.venv
@@ -15,13 +15,7 @@ fail() {
 prepare() {
     stamp=$venv/installed${1:+-$1}
     unfinished=$venv/unfinished
-    wanted=$(
-        cd "$here"
-        pwd
-        echo "$1"
-        cat pyproject.toml constraints.txt
-    )
-    wanted=$(printf '%s' "$wanted" | cksum)
+    wanted=$(cd "$here" && { pwd && cat pyproject.toml constraints.txt; } | cksum)
     if is_ready; then return; fi
 
     newest=$(find_python)
@@ -49,7 +43,7 @@ install() {
     ) ||
         fail "the installation failed; the lines above say why, and the next start tries again."
     rm -f "$unfinished"
-    printf '%s\n' "$wanted" >"$stamp"
+    printf '%s\n' "$wanted" | tee "$stamp" >"$venv/installed"
 }
 
 # The newest Python that is new enough and can make virtual environments.

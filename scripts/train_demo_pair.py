@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from demo_pair import evaluation, export, mixing, training, vocabulary
+from demo_pair import corpus, evaluation, export, mixing, training, vocabulary
 
 TARGET_SHARE = 0.75
 TARGET_RATES = training.Rates(layers=4e-3, embedding=4e-3)
@@ -39,10 +39,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     try:
         data = mixing.gather(arguments.corpus, arguments.seed)
-    except FileNotFoundError as error:
+    except corpus.CorpusError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    tokenizer = shared_tokenizer(data, arguments.steps_dir / "tokenizer", arguments.resume)
+    tokenizer = shared_tokenizer(data, arguments.steps_dir / "tokenizer.json", arguments.resume)
     documents, held_out = vocabulary.encode(tokenizer, data.training), vocabulary.encode(tokenizer, data.held_out)
     print(f"{sum(map(len, documents)):,} tokens to train on, {sum(map(len, held_out)):,} held out", file=sys.stderr)
 
@@ -69,12 +69,13 @@ def main() -> None:
     print(figures)
 
 
-def shared_tokenizer(data: mixing.Data, folder: Path, resume: bool) -> PreTrainedTokenizerFast:
+def shared_tokenizer(data: mixing.Data, path: Path, resume: bool) -> PreTrainedTokenizerFast:
     """The tokenizer of both models: that of the run to go on with, or one trained on this text."""
-    if resume and folder.is_dir():
-        return vocabulary.load_tokenizer(folder)
+    if resume and path.is_file():
+        return vocabulary.load_tokenizer(path)
     tokenizer = vocabulary.train_tokenizer(message["content"] for conversation in data.training for message in conversation)
-    vocabulary.save_tokenizer(tokenizer, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.backend_tokenizer.save(str(path))
     return tokenizer
 
 

@@ -73,6 +73,7 @@ def answer(
 
     from specchat.choices import Job, checked, choose_models
     from specchat.client import ENGINE_COMMAND
+    from specchat.console import note
     from specchat.oneshot import Form, answer_once
     from specchat.paths import find_paths
     from specchat.plain import chat_in_lines
@@ -91,6 +92,8 @@ def answer(
         raise UsageError("--stop needs at least one character.", "Leave it out to answer until the model ends.")
     paths = find_paths()
     drafting = checked(Drafting, draft=draft, draft_tokens=draft_tokens, accept=accept)
+    if accept.startswith("threshold"):
+        note(f"--accept {accept} is lossy: the text may differ from the target's own.")
     job = Job(
         load=choose_models(paths.user_registry, drafting, pair, target, draft_model, dtype=dtype, context=context_tokens, exact=exact),
         sampling=checked(

@@ -17,6 +17,10 @@ Message = dict[str, str]
 IDENTITY_FILE = Path(__file__).parent.parent / "demo_corpus" / "identity.jsonl"
 
 
+class CorpusError(Exception):
+    """The folder given has nothing to train on."""
+
+
 @dataclass(frozen=True)
 class Chat:
     """A conversation that starts with the user, alternates, and ends with the assistant."""
@@ -77,10 +81,10 @@ def read_source(path: Path, source: Source) -> list[Chat]:
 
 
 def read_folder(folder: Path) -> list[tuple[Source, list[Chat]]]:
-    """Every known data set in a folder; the absent ones are named on stderr. Raises FileNotFoundError if none is there."""
+    """Every known data set in a folder; the absent ones are named on stderr. Raises CorpusError if none is there."""
     found = [source for source in SOURCES if (folder / source.file).is_file()]
     if not found:
-        raise FileNotFoundError(f"no corpus file (such as {SOURCES[0].file}) in {folder}")
+        raise CorpusError(f"no corpus file (such as {SOURCES[0].file}) in {folder}")
     for source in SOURCES:
         if source not in found:
             print(f"left out, not in the corpus folder: {source.file}", file=sys.stderr)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo_pair import stories
-from demo_pair.corpus import Chat, Message, read_folder, read_identity
+from demo_pair.corpus import Chat, CorpusError, Message, read_folder, read_identity
 
 HELD_OUT_ONE_IN = 50
 IDENTITY_REPEATS = 30
-SYSTEM_SHARE = 0.2
 MOST_JOINED = 4
 MOST_CHARACTERS = 2400
 HELPFUL = (
@@ -19,6 +18,8 @@ HELPFUL = (
     "Answer briefly and clearly.",
     "You are a small, local assistant.",
 )
+SYSTEM_SHARES = {"synthetic_persona_chat_valtest": 1.0, "taskmaster4": 0.5, "taskmaster3_partial": 0.5}
+OTHER_SYSTEM_SHARE = 0.2
 SYSTEMS = {
     "synthetic_persona_chat_valtest": ("You are a person who enjoys small talk.", "Make small talk as a friendly person."),
     "taskmaster4": ("You take orders in a coffee shop.", "You are a barista."),
@@ -36,19 +37,23 @@ class Data:
 
 
 def gather(folder: Path, seed: int) -> Data:
-    """Everything that a corpus folder offers, mixed. Raises FileNotFoundError if it has no data set."""
+    """Everything that a corpus folder offers, mixed, less other answers to our own questions. Raises CorpusError if it holds no chat."""
     sets = [(source.title, source.licence, chats, source.repeats) for source, chats in read_folder(folder)]
     told = stories.read_stories(folder)
     if told:
         sets.append((stories.TITLE, stories.LICENCE, told, 1))
     identity = [chat for entry in read_identity() for chat in entry.chats()]
+    ours = {_plain(chat) for chat in identity}
     training, held_out = identity * IDENTITY_REPEATS, []
-    for _, _, chats, repeats in sets:
-        kept, aside = split(chats)
+    sources = [("Hand-written answers about specchat", "Apache-2.0", len(identity))]
+    for title, licence, chats, repeats in sets:
+        others = [chat for chat in chats if len(chat.messages) > 2 or _plain(chat) not in ours]
+        kept, aside = split(others)
         training += kept * repeats
         held_out += aside
-    sources = [(title, licence, len(chats)) for title, licence, chats, _ in sets]
-    sources.append(("Hand-written answers about specchat", "Apache-2.0", len(identity)))
+        sources.append((title, licence, len(others)))
+    if not held_out:
+        raise CorpusError(f"the corpus files in {folder} hold no usable chat")
     return Data(compose(training, seed), compose(held_out, seed), sources)
 
 
@@ -76,11 +81,15 @@ def compose(chats: Sequence[Chat], seed: int) -> list[list[Message]]:
 
 
 def _with_system(source: str, messages: list[Message], chance: random.Random) -> list[Message]:
-    """The messages, now and then behind a system message that suits them; a chat with a role of its own has one half of the time."""
-    role = SYSTEMS.get(source)
-    if chance.random() >= (0.5 if role else SYSTEM_SHARE):
+    """The messages, now and then behind a system message; always where the assistant plays a person, whose life is not its own."""
+    if chance.random() >= SYSTEM_SHARES.get(source, OTHER_SYSTEM_SHARE):
         return messages
-    return [Message(role="system", content=chance.choice(role or HELPFUL)), *messages]
+    return [Message(role="system", content=chance.choice(SYSTEMS.get(source, HELPFUL))), *messages]
+
+
+def _plain(chat: Chat) -> str:
+    """The question in small letters without its end mark, so that ways of typing it compare equal."""
+    return chat.messages[0]["content"].lower().rstrip(" .!?")
 
 
 def _characters(messages: Iterable[Message]) -> int:

@@ -33,20 +33,12 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=SIZE, min_frequency=2, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token=END,
-        pad_token=END_OF_TEXT,
-        model_max_length=CONTEXT,
-        clean_up_tokenization_spaces=False,
-        chat_template=TEMPLATE,
-    )
+    return _for_chats(tokenizer)
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """A tokenizer that an earlier run has saved."""
-    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
-    return tokenizer
+def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of an earlier run, from its tokenizer.json."""
+    return _for_chats(Tokenizer.from_file(str(path)))
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -73,3 +65,15 @@ def byte_lengths(tokenizer: PreTrainedTokenizerFast) -> Tensor:
     """[vocab] bytes of text that each token stands for, none for a special token: byte-level entries have one letter a byte."""
     entries = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
     return torch.tensor([0 if entry in SPECIAL else len(entry) for entry in entries])
+
+
+def _for_chats(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    """A tokenizer with the chat template and the roles of its special tokens."""
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END,
+        pad_token=END_OF_TEXT,
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+        chat_template=TEMPLATE,
+    )
