@@ -36,7 +36,7 @@ PROMPTS = {
         "A book costs $8. Anna buys 3 books and pays with $50. How much change does she get?",
         "A train travels 60 miles an hour for 3 hours. How far does it go?",
     ],
-    "repetitive": ["What is speculative decoding?", "Tell me a story about a cat.", "Who are you and what can you do?"],
+    "repetitive": ["What is speculative decoding?", "What is specchat?", "Who are you and what can you do?"],
 }
 Answer = tuple[float, int, str]
 Method = Callable[[list[Message]], Answer]

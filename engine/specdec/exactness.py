@@ -24,7 +24,7 @@ TYPICAL_ROWS = 5
 PROBED_TILES = 8
 ATTENTION_DRAWS = 50
 LINEAR_DRAWS = 4
-PREFILL_ROWS = (TILE, 200, 100, 33, 17)
+PREFILL_ROWS = (TILE, 100, 33, 17)
 KERNELS = (Execution("matmul", tiled=True), Execution("fused", tiled=True), Execution("by_row", tiled=True))
 PADDED = Execution("fused", tiled=True, padded_rows=PADDED_ROWS, padded_prefill=True)
 

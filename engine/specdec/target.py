@@ -12,7 +12,7 @@ from specdec.kv_cache import KVCache
 from specdec.model.decoder import Decoder
 from specdec.model.ops import AttentionKind
 
-TILE = 256
+TILE = 128
 MAX_ROWS = 16
 
 
