@@ -14,8 +14,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-PROMPT = "What is speculative decoding?"
-COMMAND = ["specchat", "-p", PROMPT, "--marks", "--stats", "--seed", "1"]
+PROMPT = "Tell me a story about a dog."
+COMMAND = ["specchat", "-p", PROMPT, "--marks", "--stats", "--seed", "2", "--max-tokens", "110"]
 COLUMNS, ROWS = 100, 40
 
 

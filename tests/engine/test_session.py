@@ -18,6 +18,7 @@ from specdec.exactness import PADDED, Exactness
 from specdec.loading import Pair, load_pair
 from specdec.options import DraftChoice, LoadOptions, Sampling
 from specdec.session import ChatSession
+from specdec.target import TILE
 
 LONG = "the quick brown fox jumps over the lazy dog " * 42
 
@@ -73,7 +74,7 @@ def test_a_regenerated_answer_reads_nothing_again(pair: Pair) -> None:
     assert again.tokens == first.tokens
     assert again.started.reused_tokens == again.started.prompt_tokens - 1
     assert again.progress == []
-    assert len(first.progress) == first.started.prompt_tokens // 256
+    assert len(first.progress) == first.started.prompt_tokens // TILE
     assert all(0 < event.done < event.total == first.started.prompt_tokens for event in first.progress)
 
 
@@ -107,7 +108,7 @@ def test_stopping_while_the_prompt_is_read_or_just_after(pair: Pair, calls: int)
     assert stopped.tokens == []
     assert stopped.done.statistics.tokens_per_second == 0
     again = same_as_fresh(session, request(LONG))
-    assert again.started.reused_tokens == min((calls + 1) * 256, again.started.prompt_tokens - 1)
+    assert again.started.reused_tokens == min((calls + 1) * TILE, again.started.prompt_tokens - 1)
 
 
 @pytest.mark.parametrize("events", [0, 1, 3, 6])
