@@ -11,38 +11,26 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from specdec.architecture import ModelConfig, read_json
+from specdec.architecture import ModelConfig
 from specdec.errors import CheckpointError
 from specdec.model.decoder import LayerWeights, Weights
 from specdec.model.linear import Dense, Linear
 from specdec.model.norm import Norm
+from specdec.weight_files import refuse_pickles, weight_names
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
 AGAIN = "Download the model again."
 
 Version = Callable[[Dense], Linear]
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The safetensors files a model directory needs; raises CheckpointError for missing files and for pickles."""
-    if (directory / INDEX).exists():
-        shards = read_json(directory / INDEX).get("weight_map")
-        if not isinstance(shards, dict):
-            raise CheckpointError(f"{directory / INDEX} names no weight files.", AGAIN)
-        names = sorted({str(name) for name in shards.values()})
-        if any("/" in name or name in ("", ".", "..") for name in names):
-            raise CheckpointError(f"{directory / INDEX} names files outside its folder.", AGAIN)
-    else:
-        names = [SINGLE]
+    """The safetensors files of a model directory; raises CheckpointError for missing files and for pickles."""
+    refuse_pickles(directory)
+    names = weight_names(directory)
     missing = [name for name in names if not (directory / name).exists()]
-    if not missing:
-        return [directory / name for name in names]
-    if any(directory.glob("*.bin")) or any(directory.glob("*.pt")) or any(directory.glob("*.pth")):
-        raise CheckpointError(
-            f"{directory} holds pickled weights only, which can run code and are never loaded.", "Convert the model to safetensors."
-        )
-    raise CheckpointError(f"{directory} lacks {', '.join(missing)}.", AGAIN)
+    if missing:
+        raise CheckpointError(f"{directory} lacks {', '.join(missing)}.", AGAIN)
+    return [directory / name for name in names]
 
 
 def load_weights(

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from specdec.architecture import read_json
 from specdec.errors import CheckpointError, HubError, SpecError
+from specdec.weight_files import refuse_pickles, weight_names
 
 BUILTIN = "builtin:"
-INDEX = "model.safetensors.index.json"
 REPOSITORY = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
@@ -19,7 +18,6 @@ TEXTS = (
     "config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template|model\\.safetensors\\.index"
 )
 WANTED = re.compile(rf"{WEIGHTS.pattern}|({TEXTS})\.json|merges\.txt|chat_template\.jinja")
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def locate(source: str) -> Path:
     """
     directory = local_directory(source)
     if directory is not None:
-        _refuse_pickles(directory)
+        refuse_pickles(directory)
         missing = _missing(directory)
         if missing:
             raise CheckpointError(f"{directory} lacks {_few(missing)}.", "Point at a complete Hugging Face model directory.")
@@ -50,7 +48,7 @@ def locate(source: str) -> Path:
     snapshot = _snapshot(check_repository(source))
     if snapshot is None:
         raise HubError(f"{source} is not on this disk.", f"Fetch it with `specchat pull PAIR`. {inventory()}")
-    _refuse_pickles(snapshot)
+    refuse_pickles(snapshot)
     missing = _missing(snapshot)
     if missing:
         rest = f"`specchat pull PAIR` fetches the rest. {inventory()}"
@@ -122,23 +120,7 @@ def _is_complete(repository: str) -> bool:
 
 def _missing(directory: Path) -> list[str]:
     """The names of the files a model directory lacks: its config, and the weights its index names or the single file."""
-    wanted = {"config.json", "model.safetensors"}
-    if (directory / INDEX).is_file():
-        shards = read_json(directory / INDEX).get("weight_map")
-        if not isinstance(shards, dict) or not all(isinstance(name, str) and WEIGHTS.fullmatch(name) for name in shards.values()):
-            raise CheckpointError(f"{directory / INDEX} names no weight files, or strange ones.", "Download the model again.")
-        wanted = {"config.json", *shards.values()}
-    return sorted(name for name in wanted if not (directory / name).is_file())
-
-
-def _refuse_pickles(directory: Path) -> None:
-    names = [path.name for path in directory.iterdir() if path.is_file()]
-    pickles = [name for name in names if name.endswith(PICKLES)]
-    if pickles and not any(name.endswith(".safetensors") for name in names):
-        raise CheckpointError(
-            f"{directory} holds only pickled weights ({min(pickles)}), which are never loaded because they can run code.",
-            "Convert them to safetensors or pick a repository that has them.",
-        )
+    return sorted(name for name in ("config.json", *weight_names(directory)) if not (directory / name).is_file())
 
 
 def _few(names: list[str]) -> str:

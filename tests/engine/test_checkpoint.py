@@ -13,11 +13,12 @@ from safetensors.torch import load_file, save_file
 from tests.engine.models import CONFIGS, SHAPE, save_model, save_tokenizer
 
 from specdec.architecture import SUPPORTED, SUPPORTED_ROPE, read_config
-from specdec.checkpoint import INDEX, SINGLE, load_weights
+from specdec.checkpoint import load_weights
 from specdec.errors import CheckpointError, UnsupportedArchitectureError
 from specdec.model.decoder import Weights
 from specdec.model.linear import full_precision
 from specdec.text import TextCodec
+from specdec.weight_files import INDEX, SINGLE
 
 Q_PROJ = "model.layers.1.self_attn.q_proj.weight"
 

@@ -12,6 +12,7 @@ from tests.model_files import cache_repository, model_files, write_files
 from specdec import hub
 from specdec.errors import CheckpointError, HubError
 from specdec.hub import disk_state, inventory, locate
+from specdec.weight_files import INDEX
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def sharded(names: list[str]) -> dict[str, bytes]:
     files = model_files()
     del files["model.safetensors"]
     index = {"weight_map": {f"layer.{number}": name for number, name in enumerate(names)}}
-    return files | {hub.INDEX: json.dumps(index).encode()}
+    return files | {INDEX: json.dumps(index).encode()}
 
 
 def test_a_directory_is_found_as_it_is_named(tmp_path: Path, cache: Path) -> None:
@@ -80,7 +81,7 @@ def test_an_empty_cache_is_said_to_be_empty(cache: Path) -> None:
 
 @pytest.mark.parametrize("index", [{"weight_map": {"a": "../../secret.safetensors"}}, {"weight_map": {"a": 3}}, {"weight_map": []}, {}])
 def test_an_index_cannot_name_files_outside_its_directory(cache: Path, index: object) -> None:
-    cache_repository(cache, "owner/name", model_files() | {hub.INDEX: json.dumps(index).encode()})
+    cache_repository(cache, "owner/name", model_files() | {INDEX: json.dumps(index).encode()})
     with pytest.raises(CheckpointError, match="names no weight files"):
         locate("owner/name")
     assert not disk_state("owner/name").complete
