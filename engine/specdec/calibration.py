@@ -19,7 +19,7 @@ BUDGET_MS = 2000.0
 REPEATS = 5
 ALL_THREADS = torch.get_num_threads()
 ROWS = (1, 2, 4, 8, MAX_ROWS)
-DRAFT_LENGTH = 3
+LENGTHS = (1, 5)
 
 
 def calibrate(target: Target, drafters: Sequence[Drafter]) -> Costs:
@@ -31,9 +31,11 @@ def calibrate(target: Target, drafters: Sequence[Drafter]) -> Costs:
     rows = [count for count in ROWS if count <= target.rows_left(start)]
     steps: dict[object, Callable[[], float]] = {count: lambda n=count: timed_ms(target, tokens[:n], start) for count in rows}  # type: ignore[misc]
     for drafter in drafters:
-        steps[drafter.name] = lambda d=drafter: _draft_ms(d, tokens[: start + 1], sampler)  # type: ignore[misc]
+        for length in LENGTHS:
+            steps[drafter.name, length] = lambda d=drafter, n=length: _draft_ms(d, n, tokens[: start + 1], sampler)  # type: ignore[misc]
     best = _interleaved(steps)
-    return Costs({count: best[count] for count in rows}, {drafter.name: best[drafter.name] for drafter in drafters})
+    drafts = {drafter.name: {length: best[drafter.name, length] for length in LENGTHS} for drafter in drafters}
+    return Costs({count: best[count] for count in rows}, drafts)
 
 
 def choose_threads(target: Target) -> int:
@@ -56,12 +58,12 @@ def choose_threads(target: Target) -> int:
     return chosen
 
 
-def _draft_ms(drafter: Drafter, tokens: Sequence[int], sampler: Sampler) -> float:
-    """Milliseconds of one drafted token."""
+def _draft_ms(drafter: Drafter, length: int, tokens: Sequence[int], sampler: Sampler) -> float:
+    """Milliseconds of a draft of that many tokens."""
     drafter.begin(tokens)
     began = time.perf_counter()
-    drafter.propose(DRAFT_LENGTH, sampler, Rule("coupled"))
-    return (time.perf_counter() - began) * 1000 / DRAFT_LENGTH
+    drafter.propose(length, sampler, Rule("coupled"))
+    return (time.perf_counter() - began) * 1000
 
 
 def _interleaved(steps: dict[object, Callable[[], float]]) -> dict[object, float]:

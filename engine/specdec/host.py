@@ -1,6 +1,6 @@
 """The engine's process: JSON lines in on stdin, JSON lines out on stdout, diagnostics on stderr.
 
-It ends when stdin closes, so it never outlives the app.
+It ends when stdin closes, in the middle of a load too, so it never outlives the app.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import BinaryIO
 from specdec import __version__
 from specdec.errors import ProtocolError, SpecError, UsageError
 from specdec.events import Chat, Error, Event, Hello, Load, Progress, Request, Shutdown, Stop, Unload, Unloaded, parse_request
+
+GRACE_SECONDS = 3.0
 
 
 class Inbox:
@@ -54,6 +56,7 @@ class Inbox:
             self._requests.put(request)
         self._stopped = sys.maxsize
         self._requests.put(Shutdown())
+        threading.Timer(GRACE_SECONDS, os._exit, (0,)).start()
 
 
 class Host:

@@ -18,6 +18,11 @@ FLAT = {1: 1.0, 16: 1.3}
 STEEP = {1: 1.0, 2: 1.9, 16: 16.0}
 
 
+def costs_of(verify: dict[int, float], token_ms: dict[str, float]) -> Costs:
+    """Costs with drafts that take the same time for every token."""
+    return Costs(verify, {name: {1: milliseconds} for name, milliseconds in token_ms.items()})
+
+
 @dataclass
 class Scripted:
     """A drafter with a fixed number of tokens accepted a round; `bucket` -1 means nothing to propose."""
@@ -45,7 +50,7 @@ def play(controller: Controller, costs: Costs, drafters: Sequence[Scripted], rou
     for _ in range(rounds):
         choice = controller.choose(drafters, MAX_DRAFT_TOKENS, None, False)
         accepted = min(choice.length, choice.drafter.accepts) if isinstance(choice.drafter, Scripted) else 0
-        draft_ms = costs.draft_ms[choice.drafter.name] * choice.length if choice.drafter else 0.0
+        draft_ms = costs.draft(choice.drafter.name, choice.length) if choice.drafter else 0.0
         verify_ms = costs.verify(choice.length + 1)
         controller.observe(choice, 0, min(accepted + 1, choice.length), accepted, draft_ms, verify_ms, choice.length + 1)
         choices.append(choice)
@@ -55,7 +60,7 @@ def play(controller: Controller, costs: Costs, drafters: Sequence[Scripted], rou
 
 
 def settled(drafters: Sequence[Scripted], verify: dict[int, float], draft_ms: dict[str, float]) -> list[Choice]:
-    costs = Costs(verify, draft_ms)
+    costs = costs_of(verify, draft_ms)
     controller = Controller(costs)
     play(controller, costs, drafters, 300)
     return play(controller, costs, drafters, 100)[0]
@@ -75,7 +80,7 @@ def test_the_better_of_two_drafters_wins() -> None:
     ("verify", "draft_ms", "accepts"), [(FLAT, 0.1, 0), (FLAT, 1.5, 2), (STEEP, 0.1, 2)], ids=["refused", "slow draft", "dear rows"]
 )
 def test_a_draft_that_does_not_pay_costs_next_to_nothing(verify: dict[int, float], draft_ms: float, accepts: int) -> None:
-    costs = Costs(verify, {"a": draft_ms})
+    costs = costs_of(verify, {"a": draft_ms})
     controller = Controller(costs)
     drafter = Scripted("a", accepts)
     play(controller, costs, [drafter], 50)
@@ -86,7 +91,7 @@ def test_a_draft_that_does_not_pay_costs_next_to_nothing(verify: dict[int, float
 
 
 def test_probes_notice_when_a_useless_draft_turns_good() -> None:
-    costs = Costs(FLAT, {"a": 0.1})
+    costs = costs_of(FLAT, {"a": 0.1})
     controller = Controller(costs)
     drafter = Scripted("a", 0)
     play(controller, costs, [drafter], 400)
@@ -96,7 +101,7 @@ def test_probes_notice_when_a_useless_draft_turns_good() -> None:
 
 
 def test_ngram_takes_over_when_it_matches_and_leaves_when_it_does_not() -> None:
-    costs = Costs(FLAT, {"ngram": 0.001, "model": 0.3})
+    costs = costs_of(FLAT, {"ngram": 0.001, "model": 0.3})
     controller = Controller(costs)
     ngram, model = Scripted("ngram", 12, bucket=-1), Scripted("model", 3)
     play(controller, costs, [ngram, model], 200)
@@ -108,7 +113,7 @@ def test_ngram_takes_over_when_it_matches_and_leaves_when_it_does_not() -> None:
 
 
 def test_a_machine_slower_than_calibrated_is_learned() -> None:
-    calibrated, real = Costs(FLAT, {"a": 0.05}), Costs(FLAT, {"a": 1.2})
+    calibrated, real = costs_of(FLAT, {"a": 0.05}), costs_of(FLAT, {"a": 1.2})
     controller = Controller(calibrated)
     play(controller, real, [Scripted("a", 2)], 300)
     assert sum(c.drafter is None for c in play(controller, real, [Scripted("a", 2)], 200)[0]) > 180
@@ -116,7 +121,7 @@ def test_a_machine_slower_than_calibrated_is_learned() -> None:
 
 def test_every_choice_can_be_forced() -> None:
     useless = Scripted("a", 0)
-    costs = Costs(STEEP, {"a": 5.0})
+    costs = costs_of(STEEP, {"a": 5.0})
     controller = Controller(costs)
     play(controller, costs, [useless], 100)
     assert controller.choose([useless], 9, None, True).drafter is useless
@@ -127,6 +132,8 @@ def test_every_choice_can_be_forced() -> None:
     assert controller.choose([], 9, 7, True) == Choice(None, 0)
 
 
-def test_costs_between_measured_rows_are_interpolated() -> None:
-    costs = Costs({1: 1.0, 4: 1.6, 16: 4.0}, {})
-    assert [round(costs.verify(rows), 3) for rows in (1, 2, 4, 10, 16, 20)] == [1.0, 1.2, 1.6, 2.8, 4.0, 4.0]
+def test_costs_between_and_beyond_the_measured_ones_lie_on_straight_lines() -> None:
+    costs = Costs({1: 1.0, 4: 1.6, 12: 3.2}, {"a": {1: 0.5, 5: 1.3}, "b": {1: 0.2}})
+    assert [round(costs.verify(rows), 3) for rows in (1, 2, 4, 8, 12, 16)] == [1.0, 1.2, 1.6, 2.4, 3.2, 4.0]
+    assert [round(costs.draft("a", length), 3) for length in (1, 2, 5, 10)] == [0.5, 0.7, 1.3, 2.3]
+    assert [round(costs.draft("b", length), 3) for length in (1, 10)] == [0.2, 2.0]

@@ -110,7 +110,7 @@ def expected(sampling: Sampling) -> dict[tuple[int, ...], float]:
 
 def rounds(target: TableTarget, tokens: list[int], limits: DecodingPlan) -> Iterator[DecodedRound]:
     """The engine's own loop over the table."""
-    return decode(cast("Target", target), Controller(Costs({1: 1.0}, {"table": 0.1})), tokens, limits, lambda: False)
+    return decode(cast("Target", target), Controller(Costs({1: 1.0}, {"table": {1: 0.1}})), tokens, limits, lambda: False)
 
 
 def p_value(sampling: Sampling, rule: str, k: int, certain: bool = False) -> float:

@@ -25,23 +25,37 @@ MARGIN = 1.02
 
 @dataclass(frozen=True)
 class Costs:
-    """Milliseconds measured on this machine: a target step by number of rows, and one draft token by drafter."""
+    """Milliseconds measured on this machine: a target step by number of rows, and a draft by drafter and number of tokens."""
 
     verify_ms: Mapping[int, float]
-    draft_ms: Mapping[str, float]
+    draft_ms: Mapping[str, Mapping[int, float]]
 
     def verify(self, rows: int) -> float:
-        """A target step of that many rows, between the measured ones by straight line."""
-        return self._by_rows[min(rows, len(self._by_rows) - 1)]
+        """A target step of that many rows."""
+        return self._verify[rows]
+
+    def draft(self, name: str, length: int) -> float:
+        """A draft of that many tokens."""
+        return self._draft[name][length]
 
     @cached_property
-    def _by_rows(self) -> list[float]:
-        known = sorted(self.verify_ms)
-        table = [self.verify_ms[known[0]]] * (known[0] + 1)
-        for low, high in pairwise(known):
-            step = (self.verify_ms[high] - self.verify_ms[low]) / (high - low)
-            table += [self.verify_ms[low] + step * rows for rows in range(1, high - low + 1)]
-        return table
+    def _verify(self) -> list[float]:
+        return _straight(self.verify_ms, MAX_DRAFT_TOKENS + 1)
+
+    @cached_property
+    def _draft(self) -> dict[str, list[float]]:
+        return {name: _straight({0: 0.0, **measured}, MAX_DRAFT_TOKENS) for name, measured in self.draft_ms.items()}
+
+
+def _straight(measured: Mapping[int, float], last: int) -> list[float]:
+    """The value at 0..last, by straight lines through the measured points and on beyond them."""
+    points = sorted(measured.items())
+    lines = list(pairwise(points)) or [(points[0], points[0])]
+    values = []
+    for x in range(last + 1):
+        (x0, y0), (x1, y1) = next((line for line in lines if x <= line[1][0]), lines[-1])
+        values.append(max(0.0, y0 + (y1 - y0) * (x - x0) / max(1, x1 - x0)))
+    return values
 
 
 @dataclass
@@ -116,7 +130,7 @@ class Controller:
             return
         name = choice.drafter.name
         self._record(choice.drafter, bucket).observe(tested, accepted)
-        expected = self._costs.draft_ms[name] * choice.length
+        expected = self._costs.draft(name, choice.length)
         if expected > 0:
             self._draft_drift[name] = _drifted(self._draft_drift.get(name, 1.0), draft_ms / expected)
 
@@ -129,12 +143,12 @@ class Controller:
     def _rates(self, drafter: Drafter, bucket: int, longest: int) -> list[float]:
         """Expected tokens per millisecond for drafts of 0..longest tokens."""
         acceptance = self._record(drafter, bucket).acceptance()
-        draft_ms = self._costs.draft_ms[drafter.name] * self._draft_drift.get(drafter.name, 1.0)
+        drift = self._draft_drift.get(drafter.name, 1.0)
         tokens, surviving, rates = 1.0, 1.0, [0.0]
         for k in range(1, longest + 1):
             surviving *= acceptance[k - 1]
             tokens += surviving
-            rates.append(tokens / (k * draft_ms + self._costs.verify(k + 1) * self._verify_drift))
+            rates.append(tokens / (self._costs.draft(drafter.name, k) * drift + self._costs.verify(k + 1) * self._verify_drift))
         return rates
 
     def _probe(self, best: Choice, ranked: Sequence[tuple[float, Choice]], limit: int) -> Choice:
@@ -147,7 +161,7 @@ class Controller:
         choice = max(ranked, key=lambda pair: pair[0])[1]
         length = min(PROBE_TOKENS, limit)
         assert choice.drafter is not None
-        extra = self._costs.draft_ms[choice.drafter.name] * length + self._costs.verify(length + 1) - self._costs.verify(1)
+        extra = self._costs.draft(choice.drafter.name, length) + self._costs.verify(length + 1) - self._costs.verify(1)
         self._probe_debt_ms += extra
         return Choice(choice.drafter, length)
 
