@@ -32,7 +32,8 @@ class DecodingPlan:
 class DecodedRound:
     """One target forward pass: its tokens and their sources, what was proposed, and the milliseconds.
 
-    `finish` is set on the last round; the end-of-sequence token itself is among `tokens` then.
+    `finish` is set on the last round. An end-of-sequence token is the last of its `tokens`; what was drafted behind it counts
+    as not tested.
     """
 
     tokens: list[int]
@@ -67,12 +68,12 @@ def decode(
         verified_at = time.perf_counter()
         draft_ms, verify_ms = (drafted_at - started) * 1000, (verified_at - drafted_at) * 1000
         emitted = _until_eos(verdict.tokens, plan.eos)
-        accepted = min(verdict.accepted, len(emitted))
+        accepted, tested = min(verdict.accepted, len(emitted)), min(verdict.tested, len(emitted))
         tokens.extend(emitted)
         plan.sampler.extend(emitted)
         for drafter in plan.drafters:
             drafter.observe(emitted, accepted if drafter is choice.drafter else 0)
-        controller.observe(choice, bucket, verdict.tested, verdict.accepted, draft_ms, verify_ms, len(draft.tokens) + 1)
+        controller.observe(choice, bucket, tested, accepted, draft_ms, verify_ms, len(draft.tokens) + 1)
         answered += len(emitted)
         finish = _finish(emitted[-1], plan, answered, len(tokens) >= target.context, stopped)
         yield DecodedRound(
@@ -80,8 +81,8 @@ def decode(
             _sources(choice, draft, verdict, len(emitted)),
             choice.drafter.name if choice.drafter and draft.tokens else "off",
             draft.tokens,
-            verdict.tested,
-            verdict.accepted,
+            tested,
+            accepted,
             draft_ms,
             verify_ms,
             finish,

@@ -108,6 +108,8 @@ def adds_up(answer: Answer) -> None:
     for round_ in answer.rounds:
         assert 0 <= round_.accepted <= round_.tested <= round_.drafted
         assert (round_.drafted == 0) == (round_.drafter == "off")
+        kept = sum(len(run.tokens) for run in round_.runs if run.source in ("draft", "ngram"))
+        assert kept == round_.accepted or (answer.finish == "stop_string" and round_ is answer.rounds[-1])
     for name, counted in statistics.drafters.items():
         rounds = [round_ for round_ in answer.rounds if round_.drafter == name]
         assert (counted.rounds, counted.drafted) == (len(rounds), sum(round_.drafted for round_ in rounds))
