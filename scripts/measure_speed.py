@@ -36,21 +36,38 @@ PROMPTS = {
         "A book costs $8. Anna buys 3 books and pays with $50. How much change does she get?",
         "A train travels 60 miles an hour for 3 hours. How far does it go?",
     ],
-    "repetitive": ["What is speculative decoding?", "What is specchat?", "Who are you and what can you do?"],
+    "asked again": [
+        "What is speculative decoding?",
+        "What is specchat?",
+        "Who are you and what can you do?",
+        "Tell me a story about a cat.",
+    ],
+    "continued": ["Say it again and again.", "Count the sheep.", "List the order."],
 }
+BEGUN = [
+    "The sun is warm and the sky is blue. " * 4,
+    "One sheep jumps over the fence. Two sheep jump over the fence. " * 3,
+    "a large latte with oat milk, a small mocha with whole milk, " * 4,
+]
 Answer = tuple[float, int, str]
 Method = Callable[[list[Message]], Answer]
 
 
 def conversations(answer: Method) -> dict[str, list[list[Message]]]:
-    """What is asked, by category; in the repetitive one each question was answered once and is asked again."""
+    """What is asked, by category.
 
-    def again(question: str) -> list[Message]:
-        asked = [Message(role="user", content=question)]
-        return [*asked, Message(role="assistant", content=answer(asked)[2]), *asked]
+    In the two repetitive ones each question was answered once and is asked again, or a repetitive answer is to be continued.
+    """
+
+    def again(question: list[Message]) -> list[Message]:
+        return [*question, Message(role="assistant", content=answer(question)[2]), *question]
 
     asked = {category: [[Message(role="user", content=question)] for question in questions] for category, questions in PROMPTS.items()}
-    return asked | {"repetitive": [again(question) for question in PROMPTS["repetitive"]]}
+    begun = [Message(role="assistant", content=text.rstrip()) for text in BEGUN]
+    return asked | {
+        "asked again": [again(question) for question in asked["asked again"]],
+        "continued": [[*question, text] for question, text in zip(asked["continued"], begun, strict=True)],
+    }
 
 
 def native(pair: Pair, drafting: Drafting, tokens: int) -> Method:
