@@ -15,7 +15,6 @@ from torch import Tensor
 from specdec.model.ops import attention, attention_on_one_thread, causal_bias
 from specdec.options import ExactChoice
 from specdec.target import FASTEST, MAX_ROWS, TILE, Execution, Target, tile_end
-from specdec.threads import threads
 
 TOLERATED_COST = 0.10
 SLOW_STEP_MS = 60.0
@@ -67,7 +66,7 @@ def _kernels(target: Target) -> tuple[Execution, ...]:
 
 
 def _independent(target: Target, kernel: Execution) -> Execution | None:
-    """The kernel, if a row has the same bits alone and among up to 16, in its parts and in the whole model, on any thread count.
+    """The kernel, if a row has the same bits alone and among up to 16, in its parts and in the whole model.
 
     Its prefill is padded unless prefill chunks of several lengths also give the rows that single steps give.
     """
@@ -88,9 +87,6 @@ def _independent(target: Target, kernel: Execution) -> Execution | None:
         for rows in PREFILL_ROWS:
             list(target.prefill(tokens[:rows], tile))
             matches = matches and torch.equal(kept, decoded)
-    with threads(1):
-        if not torch.equal(target.step(tokens[:TYPICAL_ROWS], tile), alone[:TYPICAL_ROWS]):
-            return None
     return kernel if matches else replace(kernel, padded_prefill=True)
 
 

@@ -29,7 +29,6 @@ from specdec.model.linear import full_precision
 from specdec.options import LoadOptions
 from specdec.target import Target, padded_capacity
 from specdec.text import TextCodec
-from specdec.threads import StallGuard
 
 INT4: Literal["int4"] = "int4"
 SIBLING: Literal["sibling"] = "sibling"
@@ -47,7 +46,6 @@ class Pair:
     controller: Controller
     codec: TextCodec
     exactness: Exactness
-    stalls: StallGuard
     ready: Ready
 
 
@@ -87,7 +85,7 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
         except CheckpointError as error:
             warnings.append(f"Running without the draft model. {error}")
     report("calibration", 0, 1)
-    thread_count = options.threads or choose_threads(target)
+    threads = options.threads or choose_threads(target)
     exactness = choose_execution(target, options.exact)
     target.execution = exactness.execution
     ngram = NGramDrafter()
@@ -99,7 +97,7 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
         draft_backend=plan.backend.name if drafter and plan.backend else None,
         dtype=dtype_name,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        threads=thread_count,
+        threads=threads,
         context=context,
         exact=exactness.exact,
         exact_reason=exactness.reason,
@@ -107,8 +105,7 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
         memory_bytes=need.total,
         warnings=tuple(warnings),
     )
-    may_change = options.threads is None and not exactness.execution.padded_rows
-    return Pair(target, drafter, ngram, Controller(costs), codec, exactness, StallGuard(thread_count if may_change else 1), ready)
+    return Pair(target, drafter, ngram, Controller(costs), codec, exactness, ready)
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,6 @@ class ChatSession:
         tokens = list(prompt)
         for index, round_ in enumerate(decode(pair.target, pair.controller, tokens, limits, stopped)):
             self._cached = tokens[:-1]
-            pair.stalls.observe(round_.verify_ms / pair.controller.costs.verify(len(round_.drafted) + 1))
             runs: list[tuple[Source, str, list[int]]] = []
             for token, source in zip(round_.tokens, round_.sources, strict=True):
                 text = stops.push(detokeniser.push(token))

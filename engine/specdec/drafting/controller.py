@@ -93,7 +93,7 @@ class Controller:
     """Chooses among the drafters a request allows; its records live as long as the pair is loaded."""
 
     def __init__(self, costs: Costs) -> None:
-        self.costs = costs
+        self._costs = costs
         self._records: dict[tuple[str, int], Record] = {}
         self._verify_drift = 1.0
         self._draft_drift: dict[str, float] = {}
@@ -125,17 +125,17 @@ class Controller:
     def observe(self, choice: Choice, bucket: int, tested: int, accepted: int, draft_ms: float, verify_ms: float, rows: int) -> None:
         """What the round did: counts for the records, times for the drift from the calibrated costs."""
         self._spent_ms += draft_ms + verify_ms
-        self._verify_drift = _drifted(self._verify_drift, verify_ms / self.costs.verify(rows))
+        self._verify_drift = _drifted(self._verify_drift, verify_ms / self._costs.verify(rows))
         if choice.drafter is None:
             return
         name = choice.drafter.name
         self._record(choice.drafter, bucket).observe(tested, accepted)
-        expected = self.costs.draft(name, choice.length)
+        expected = self._costs.draft(name, choice.length)
         if expected > 0:
             self._draft_drift[name] = _drifted(self._draft_drift.get(name, 1.0), draft_ms / expected)
 
     def _plain_rate(self) -> float:
-        return 1 / (self.costs.verify(1) * self._verify_drift)
+        return 1 / (self._costs.verify(1) * self._verify_drift)
 
     def _record(self, drafter: Drafter, bucket: int) -> Record:
         return self._records.setdefault((drafter.name, bucket), Record(drafter.priors[bucket]))
@@ -148,7 +148,7 @@ class Controller:
         for k in range(1, longest + 1):
             surviving *= acceptance[k - 1]
             tokens += surviving
-            rates.append(tokens / (self.costs.draft(drafter.name, k) * drift + self.costs.verify(k + 1) * self._verify_drift))
+            rates.append(tokens / (self._costs.draft(drafter.name, k) * drift + self._costs.verify(k + 1) * self._verify_drift))
         return rates
 
     def _probe(self, best: Choice, ranked: Sequence[tuple[float, Choice]], limit: int) -> Choice:
@@ -161,7 +161,7 @@ class Controller:
         choice = max(ranked, key=lambda pair: pair[0])[1]
         length = min(PROBE_TOKENS, limit)
         assert choice.drafter is not None
-        extra = self.costs.draft(choice.drafter.name, length) + self.costs.verify(length + 1) - self.costs.verify(1)
+        extra = self._costs.draft(choice.drafter.name, length) + self._costs.verify(length + 1) - self._costs.verify(1)
         self._probe_debt_ms += extra
         return Choice(choice.drafter, length)
 
