@@ -9,7 +9,7 @@ import torch
 
 from specdec.drafting.base import Drafter
 from specdec.drafting.controller import Costs
-from specdec.exactness import timed_ms
+from specdec.exactness import probe_tokens, timed_ms
 from specdec.options import Sampling
 from specdec.sampling import Sampler, plan
 from specdec.target import MAX_ROWS, TILE, Target
@@ -25,7 +25,7 @@ LENGTHS = (1, 5)
 def calibrate(target: Target, drafters: Sequence[Drafter]) -> Costs:
     """Costs measured at a short context, the best of interleaved repeats; leaves the caches' contents undefined."""
     start = min(TILE // 4, max(0, target.context - 2 * MAX_ROWS))
-    tokens = [(index * 97 + 11) % target.decoder.config.vocab_size for index in range(start + MAX_ROWS)]
+    tokens = probe_tokens(target, start + MAX_ROWS)
     list(target.prefill(tokens[:start], 0))
     sampler = Sampler(plan(Sampling(temperature=0, seed=0), {}), target.decoder.config.vocab_size, (), target.decoder.device)
     rows = [count for count in ROWS if count <= target.rows_left(start)]

@@ -47,7 +47,8 @@ def choose_execution(target: Target, choice: ExactChoice) -> Exactness:
     if choice == "off":
         return Exactness(FASTEST, False, False, "switched off")
     slow = min(_step_ms(target, FASTEST), _step_ms(target, FASTEST)) > SLOW_STEP_MS
-    candidates = [PADDED] if slow else [found for kernel in _kernels(target) if (found := _independent(target, kernel))] or [PADDED]
+    kernels = () if slow or not _linears_independent(target) else _kernels(target)
+    candidates = [found for kernel in kernels if (found := _independent(target, kernel))] or [PADDED]
     times = _interleaved_ms(target, [FASTEST, *candidates], repeats=1 if slow else REPEATS)
     execution = min(candidates, key=times.__getitem__)
     cost = times[execution] / times[FASTEST] - 1
@@ -66,17 +67,17 @@ def _kernels(target: Target) -> tuple[Execution, ...]:
 
 
 def _independent(target: Target, kernel: Execution) -> Execution | None:
-    """The kernel, if a row has the same bits alone and among up to 16, in its parts and in the whole model.
+    """The kernel, if a row has the same bits alone and among up to 16, in attention alone and in the whole model.
 
     Its prefill is padded unless prefill chunks of several lengths also give the rows that single steps give.
     """
-    if not _linears_independent(target) or not _attention_independent(target, kernel):
+    if not _attention_independent(target, kernel):
         return None
     target.execution = kernel
     matches = True
     tiles = range(0, target.context, TILE)
     for tile in {tiles[0], tiles[-1]}:
-        tokens = _probe_tokens(target, min(TILE, target.context - tile))
+        tokens = probe_tokens(target, min(TILE, target.context - tile))
         count = min(MAX_ROWS, len(tokens))
         kept = target.cache.rows[:, :, tile : tile + count]
         alone = torch.cat([target.step(tokens[i : i + 1], tile + i) for i in range(count)])
@@ -135,7 +136,8 @@ def _attention_independent(target: Target, kernel: Execution) -> bool:
     return True
 
 
-def _probe_tokens(target: Target, count: int) -> list[int]:
+def probe_tokens(target: Target, count: int) -> list[int]:
+    """Some tokens to measure with, the same every time."""
     return [(index * 97 + 11) % target.decoder.config.vocab_size for index in range(count)]
 
 
@@ -151,7 +153,7 @@ def _step_ms(target: Target, execution: Execution) -> float:
     """Milliseconds of one plain step and one round of five rows together."""
     target.execution = execution
     start = min(TILE // 2, max(0, target.context - MAX_ROWS))
-    tokens = _probe_tokens(target, TYPICAL_ROWS)
+    tokens = probe_tokens(target, TYPICAL_ROWS)
     return timed_ms(target, tokens[:1], start) + timed_ms(target, tokens, start)
 
 

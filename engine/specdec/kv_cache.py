@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -32,7 +34,8 @@ class KVCache:
         """Move the rows at `start + kept` (ascending offsets, [n] int64) together to `start`: the accepted path of a tree."""
         self.rows[:, :, start : start + len(kept)] = self.rows[:, :, start + kept]
 
-    @property
-    def nbytes(self) -> int:
-        """Memory held."""
-        return self.rows.nbytes
+
+def common_length(cached: Sequence[int], tokens: Sequence[int]) -> int:
+    """How many leading tokens two sequences share: the rows of one that serve the other."""
+    shorter = min(len(cached), len(tokens))
+    return next((index for index in range(shorter) if cached[index] != tokens[index]), shorter)

@@ -9,6 +9,7 @@ from specdec.decoding import DecodedRound, DecodingPlan, decode
 from specdec.drafting.base import Drafter
 from specdec.errors import UsageError
 from specdec.events import Chat, Done, Event, Finish, Progress, Round, Run, Source, Started
+from specdec.kv_cache import common_length
 from specdec.loading import Pair
 from specdec.options import Drafting
 from specdec.sampling import Sampler, plan
@@ -99,8 +100,7 @@ class ChatSession:
         limit = len(prompt) - 1
         if self.pair.exactness.exact and not self.pair.exactness.prefill_matches:
             limit = min(limit, self._prefilled)
-        pairs = zip(self._cached[:limit], prompt[:limit], strict=False)
-        return next((i for i, (a, b) in enumerate(pairs) if a != b), min(limit, len(self._cached)))
+        return min(limit, common_length(self._cached, prompt))
 
     def _prefill(self, prompt: Sequence[int], reused: int) -> Iterator[int]:
         """Bring all prompt tokens but the last into the cache; yields the length reached."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from specdec import noise
 from specdec.drafting.base import Draft
 from specdec.events import Source
-from specdec.kv_cache import KVCache
+from specdec.kv_cache import KVCache, common_length
 from specdec.model.decoder import Decoder
 from specdec.sampling import Sampler
 from specdec.verification import Rule
@@ -39,13 +39,8 @@ class ModelDrafter:
         self._length = 0
         self._draft_rows = 0
 
-    @property
-    def cache_bytes(self) -> int:
-        """Memory of the drafter's own cache."""
-        return 0 if self._shared else self._cache.nbytes
-
     def begin(self, tokens: Sequence[int]) -> None:
-        common = next((i for i, (a, b) in enumerate(zip(self._tokens, tokens, strict=False)) if a != b), len(self._tokens))
+        common = common_length(self._tokens, tokens)
         self._length = len(tokens) - 1 if self._shared else min(self._length, common, len(tokens) - 1)
         self._tokens = list(tokens)
         self._draft_rows = 0
