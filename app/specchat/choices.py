@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,11 +11,13 @@ from pydantic import BaseModel, ValidationError
 
 from specdec.errors import UsageError
 from specdec.events import Chat
-from specdec.options import Drafting, LoadOptions, Message, Sampling
+from specdec.options import Drafting, ExactChoice, LoadOptions, Message, Sampling
 from specdec.registry import PairSpec, find_pair, load_registry
 
 DEFAULT_PAIR = "demo"
 INT4 = "int4"
+NO_DRAFT = "none"
+WITH_MODEL = ("auto", "model")
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -58,30 +60,46 @@ def choose_models(
 ) -> LoadOptions:
     """What to load: a pair of the registry with its first draft, or a target of its own with none, unless `draft_model` names one.
 
-    A model draft that the drafting cannot use is not loaded. `values` are the remaining load options, `None` for the pair's own.
-    Raises UsageError for choices that contradict each other and RegistryError for unknown names.
+    `values` are the remaining load options, `None` for the pair's own. Raises UsageError for choices that contradict each other
+    and RegistryError for unknown names.
     """
     if pair is not None and target is not None:
         raise UsageError("--pair and --target contradict each other.", "Give one of them.")
-    drafts_with_model = drafting.draft in ("auto", "model")
-    if draft_model is not None and not drafts_with_model:
+    if draft_model is not None and drafting.draft not in WITH_MODEL:
         raise UsageError(f"--draft-model has no use with --draft {drafting.draft}.", "Leave one of them out.")
     if target is not None:
-        draft = draft_model
-    else:
-        spec = find_pair(load_registry(user_registry), pair or DEFAULT_PAIR)
-        target = spec.target
-        draft = _draft_source(spec, draft_model)
-        values = {name: values[name] if values[name] is not None else getattr(spec, name, None) for name in values}
+        return _options(target, draft_model, drafting, values)
+    spec = find_pair(load_registry(user_registry), pair or DEFAULT_PAIR)
+    values = {name: value if value is not None else getattr(spec, name, None) for name, value in values.items()}
+    return _options(spec.target, _draft_source(spec, draft_model or ""), drafting, values)
+
+
+def options_for(pair: PairSpec, draft_name: str, context: int, exact: ExactChoice, drafting: Drafting) -> LoadOptions:
+    """How to load a pair: with its first draft where `draft_name` is empty, with no model draft where it is `none`.
+
+    `context` is in tokens, 0 for the pair's own. Raises RegistryError for an unknown draft, and UsageError where the drafting
+    needs a model draft and there is none.
+    """
+    values = {"dtype": pair.dtype, "context": context or pair.context, "exact": exact}
+    return _options(pair.target, _draft_source(pair, draft_name), drafting, values)
+
+
+def _options(target: str, draft: str | None, drafting: Drafting, values: Mapping[str, Any]) -> LoadOptions:
+    """The load options, checked; a model draft that the drafting cannot use is not loaded."""
     if drafting.draft == "model" and draft is None:
         raise UsageError("--draft model needs a draft model, and none was chosen.", "Name one with --draft-model.")
-    return checked(LoadOptions, target=target, draft=draft if drafts_with_model else None, **values)
+    return checked(LoadOptions, target=target, draft=draft if drafting.draft in WITH_MODEL else None, **values)
 
 
-def _draft_source(pair: PairSpec, name: str | None) -> str | None:
-    if name is None:
-        first = pair.drafts[0] if pair.drafts else None
-        return (first.source or INT4) if first else None
+def _draft_source(pair: PairSpec, name: str) -> str | None:
+    """The source of a draft: of the pair's first, of one of its names, a source itself, or None for no model draft."""
+    own = {draft.name: draft.source or INT4 for draft in pair.drafts}
+    if not name:
+        return next(iter(own.values()), None)
+    if name in own:
+        return own[name]
+    if name == NO_DRAFT:
+        return None
     if name == INT4 or "/" in name or ":" in name:
         return name
-    return pair.draft(name).source or INT4
+    return pair.draft(name).source

@@ -6,16 +6,22 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from specchat import __version__
 from specchat.guard import INTERRUPTED, OK, guarded
+from specchat.sessions_cli import export_session, import_file, list_sessions
+
+if TYPE_CHECKING:
+    from specchat.paths import Paths
+    from specdec.options import LoadOptions
 
 HELP = """A local assistant: speculative decoding of a target model with a draft, exact by default.
 
-Without a command it answers a prompt: -p TEXT, -p - or piped input; both together are joined by a blank line.
+Without a command and a prompt it opens the app. With -p TEXT, -p - or piped input it answers on stdout; both together are
+joined by a blank line.
 """
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, help=HELP)
@@ -109,9 +115,27 @@ def answer(
         return chat_in_lines(job, marks, statistics, engine, paths.engine_log)
     text = read_prompt(prompt)
     if text is None:
-        raise UsageError("There is no prompt.", "`specchat -p TEXT` answers one, `specchat --plain` chats line by line.")
+        return _open_app(context, job.load, paths, engine)
     form: Form = "json" if as_json else "jsonl" if as_events else "text"
     return answer_once(job, text, form, marks, statistics, engine, paths.engine_log)
+
+
+app.command("sessions")(list_sessions)
+app.command("export")(export_session)
+app.command("import")(import_file)
+
+
+def _open_app(context: typer.Context, load: LoadOptions, paths: Paths, engine: Sequence[str]) -> int:
+    from specchat.tui.run import run_app, settings_changes
+    from specdec.errors import UsageError
+
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        raise UsageError(
+            "There is no prompt, and no terminal for the app.", "`specchat -p TEXT` answers one, `specchat --plain` chats line by line."
+        )
+    given = {name: value for name, value in context.params.items() if _on_the_command_line(context, name)}
+    own_models = load if {"target", "draft_model", "dtype"} & given.keys() else None
+    return run_app(paths, engine, settings_changes(given), own_models)
 
 
 @app.command("pairs")
@@ -182,8 +206,12 @@ def list_paths(as_json: Annotated[bool, typer.Option("--json", help="Write a JSO
 def _refuse_options(context: typer.Context) -> None:
     from specdec.errors import UsageError
 
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    if any(source is not None and source.name == "COMMANDLINE" for source in sources.values()):
+    if any(_on_the_command_line(context, name) for name in context.params):
         raise UsageError(
             f"Options before `{context.invoked_subcommand}` have no effect.", "Leave them out, or put them after it if they are its own."
         )
+
+
+def _on_the_command_line(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

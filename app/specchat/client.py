@@ -20,6 +20,8 @@ from specdec.errors import EngineLostError, ProtocolError
 from specdec.events import (
     PROTOCOL_VERSION,
     Chat,
+    Count,
+    Counted,
     Done,
     Error,
     Event,
@@ -112,7 +114,7 @@ class EngineClient:
         self.kill()
         return self.start()
 
-    def send(self, request: Load | Chat | Unload) -> int:
+    def send(self, request: Load | Chat | Count | Unload) -> int:
         """Write a request and return the id that its events will carry; raises EngineLostError if nobody reads it."""
         self._last_id += 1
         self._write(request.model_copy(update={"id": self._last_id}))
@@ -124,7 +126,7 @@ class EngineClient:
             self._write(Stop(id=request_id))
 
     def events(self, request_id: int) -> Iterator[Event]:
-        """The events of a request as they arrive; `done`, `ready`, `unloaded` or `error` is the last.
+        """The events of a request as they arrive; `done`, `ready`, `counted`, `unloaded` or `error` is the last.
 
         A line that is not the protocol ends the request with an `error` of kind `protocol`, and the engine is asked to stop.
         Raises EngineLostError as soon as the process ends.
@@ -141,7 +143,7 @@ class EngineClient:
                 return
             if item.id == request_id or (isinstance(item, Error) and item.id == 0):
                 yield item
-                if isinstance(item, Done | Ready | Unloaded | Error):
+                if isinstance(item, Done | Ready | Counted | Unloaded | Error):
                     return
 
     def close(self) -> None:

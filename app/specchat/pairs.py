@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from specdec.architecture import ModelConfig, read_config
 from specdec.compatibility import check_pair
 from specdec.errors import CheckpointError
 from specdec.hub import DiskState, disk_state
-from specdec.memory import Fit, Memory, PairNeed, estimate_need, judge, largest_context, pair_need, resolve_dtype, size_text
+from specdec.memory import Draft, Fit, Memory, PairNeed, estimate_need, judge, largest_context, pair_need, resolve_dtype, size_text
 from specdec.registry import DraftSpec, PairSpec
 
 Compatible = Literal["yes", "no", "unknown until downloaded"]
@@ -75,9 +76,67 @@ class PairRow(Row):
     usable: bool
 
 
+@dataclass(frozen=True)
+class DraftSurvey:
+    """What the disk tells of a draft; the `config` of a sibling is None while it is not there or cannot be loaded."""
+
+    spec: DraftSpec
+    state: DiskState
+    config: Draft
+    compatible: Compatible = "yes"
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the disk tells of a pair: enough to work out its row at any context, without looking again."""
+
+    spec: PairSpec
+    state: DiskState
+    config: ModelConfig | None
+    problem: str
+    drafts: tuple[DraftSurvey, ...]
+
+
 def rows(pairs: Mapping[str, PairSpec], memory: Memory) -> list[PairRow]:
     """The listing of all pairs, in order; reads the disk only."""
-    return [_pair_row(pair, memory) for pair in pairs.values()]
+    return [pair_row(survey(pair), memory, pair.context) for pair in pairs.values()]
+
+
+def survey(pair: PairSpec) -> Survey:
+    """Look for a pair on the disk; takes a second for large tokenizers, which are compared."""
+    state = disk_state(pair.target)
+    config, problem = _config(state.path)
+    return Survey(pair, state, config, problem, tuple(_survey_draft(draft, state) for draft in pair.drafts))
+
+
+def pair_row(found: Survey, memory: Memory, context: int) -> PairRow:
+    """The row of a pair at a context in tokens; arithmetic only."""
+    pair = found.spec
+    alone = _need_row(found, None, memory, context)
+    return PairRow(
+        name=pair.name,
+        title=pair.title,
+        license=pair.license,
+        note=pair.note,
+        context=context,
+        target=pair.target,
+        on_disk=found.state.complete,
+        bytes_to_fetch=_to_fetch(pair.download_bytes, found.state),
+        need=alone,
+        drafts=tuple(_draft_row(found, draft, memory, context) for draft in found.drafts),
+        problem=found.problem,
+        usable=found.config is not None and alone.fit != "does not fit",
+    )
+
+
+def need(found: Survey, draft: DraftSurvey | None, memory: Memory, context: int) -> tuple[PairNeed, bool]:
+    """The bytes a pair needs with a draft, by what takes them, and whether they are estimated because a config is not on disk."""
+    pair, dtype = found.spec, resolve_dtype(found.spec.dtype, memory.device)
+    config, size = (draft.config, draft.spec.download_bytes) if draft else (None, 0)
+    if found.config is not None and (config is not None or not size):
+        return pair_need(found.config, config, context, dtype, memory.device), False
+    return estimate_need(pair.download_bytes, "int4" if config == "int4" else size, context, dtype, memory.device), True
 
 
 def table(listing: list[PairRow]) -> str:
@@ -88,50 +147,30 @@ def table(listing: list[PairRow]) -> str:
     return visible("\n".join(line.rstrip() for line in lines))
 
 
-def _pair_row(pair: PairSpec, memory: Memory) -> PairRow:
-    state = disk_state(pair.target)
-    config, problem = _config(state.path)
-    need = _need_row(pair, memory, config, None, 0)
-    usable = config is not None and need.fit != "does not fit"
-    return PairRow(
-        name=pair.name,
-        title=pair.title,
-        license=pair.license,
-        note=pair.note,
-        context=pair.context,
-        target=pair.target,
-        on_disk=state.complete,
-        bytes_to_fetch=_to_fetch(pair.download_bytes, state),
-        need=need,
-        drafts=tuple(_draft_row(pair, draft, memory, state.path, config) for draft in pair.drafts),
-        problem=problem,
-        usable=usable,
-    )
-
-
-def _draft_row(pair: PairSpec, draft: DraftSpec, memory: Memory, target_dir: Path | None, target: ModelConfig | None) -> DraftRow:
-    compatible: Compatible = "yes"
-    reasons: tuple[str, ...] = ()
+def _survey_draft(draft: DraftSpec, target: DiskState) -> DraftSurvey:
     if draft.source is None:
-        state = DiskState(target_dir, 0)
-        need = _need_row(pair, memory, target, "int4", "int4")
-    else:
-        state = disk_state(draft.source)
-        need = _need_row(pair, memory, target, _config(state.path)[0], draft.download_bytes)
-        compatible = "unknown until downloaded"
-        if target_dir is not None and state.path is not None:
-            verdict = check_pair(target_dir, state.path)
-            compatible, reasons = ("yes" if verdict.usable else "no"), verdict.reasons
+        return DraftSurvey(draft, DiskState(target.path, 0), "int4")
+    state = disk_state(draft.source)
+    config, _ = _config(state.path)
+    if target.path is None or state.path is None:
+        return DraftSurvey(draft, state, config, "unknown until downloaded")
+    verdict = check_pair(target.path, state.path)
+    return DraftSurvey(draft, state, config, "yes" if verdict.usable else "no", verdict.reasons)
+
+
+def _draft_row(found: Survey, draft: DraftSurvey, memory: Memory, context: int) -> DraftRow:
+    row = _need_row(found, draft, memory, context)
+    ready = found.config is not None and draft.state.complete and draft.compatible == "yes"
     return DraftRow(
-        name=draft.name,
-        kind=draft.kind,
-        source=draft.source,
-        on_disk=state.complete,
-        bytes_to_fetch=0 if draft.source is None else _to_fetch(draft.download_bytes, state),
-        need=need,
-        compatible=compatible,
-        reasons=reasons,
-        usable=target is not None and state.complete and compatible == "yes" and need.fit != "does not fit",
+        name=draft.spec.name,
+        kind=draft.spec.kind,
+        source=draft.spec.source,
+        on_disk=draft.state.complete,
+        bytes_to_fetch=0 if draft.spec.source is None else _to_fetch(draft.spec.download_bytes, draft.state),
+        need=row,
+        compatible=draft.compatible,
+        reasons=draft.reasons,
+        usable=ready and row.fit != "does not fit",
     )
 
 
@@ -149,27 +188,14 @@ def _to_fetch(download_bytes: int, state: DiskState) -> int:
     return 0 if state.complete else max(0, download_bytes - state.bytes_on_disk)
 
 
-def _need_row(
-    pair: PairSpec,
-    memory: Memory,
-    target: ModelConfig | None,
-    draft: ModelConfig | Literal["int4"] | None,
-    draft_download: int | Literal["int4"],
-) -> NeedRow:
-    known = target is not None and (draft is not None or not draft_download)
-    dtype = resolve_dtype(pair.dtype, memory.device)
-    if target is not None and known:
-        need = pair_need(target, draft, pair.context, dtype, memory.device)
-        most = largest_context(target, draft, memory, dtype)
-    else:
-        need = estimate_need(pair.download_bytes, draft_download, pair.context, dtype, memory.device)
-        most = None
-    return _against(need, memory, not known, most)
-
-
-def _against(need: PairNeed, memory: Memory, estimated: bool, most: int | None) -> NeedRow:
-    spare = memory.free - need.total
-    return NeedRow(total_bytes=need.total, estimated=estimated, fit=judge(need, memory), spare_bytes=spare, largest_context=most)
+def _need_row(found: Survey, draft: DraftSurvey | None, memory: Memory, context: int) -> NeedRow:
+    parts, estimated = need(found, draft, memory, context)
+    most = None
+    if found.config is not None and not estimated:
+        dtype = resolve_dtype(found.spec.dtype, memory.device)
+        most = largest_context(found.config, draft.config if draft else None, memory, dtype)
+    spare = memory.free - parts.total
+    return NeedRow(total_bytes=parts.total, estimated=estimated, fit=judge(parts, memory), spare_bytes=spare, largest_context=most)
 
 
 def _pair_lines(pair: PairRow) -> list[str]:

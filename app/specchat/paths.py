@@ -31,6 +31,21 @@ class Paths:
         return self.config / "models.toml"
 
     @property
+    def settings(self) -> Path:
+        """What the user prefers."""
+        return self.config / "settings.toml"
+
+    @property
+    def database(self) -> Path:
+        """The conversations."""
+        return self.sessions / "sessions.db"
+
+    @property
+    def history(self) -> Path:
+        """The prompts typed before."""
+        return self.logs.parent / "history.jsonl"
+
+    @property
     def engine_log(self) -> Path:
         """What the engine process writes to its stderr."""
         return self.logs / "engine.log"

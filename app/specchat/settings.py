@@ -6,9 +6,33 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from specdec.options import Drafting, ExactChoice, Sampling
+from specdec.options import MAX_DRAFT_TOKENS, Drafting, ExactChoice, Sampling
 
 Marks = Literal["style", "glyph", "off"]
+
+ALLOWED: dict[str, str] = {
+    "pair": "the name of a pair",
+    "draft_model": "the name of one of the pair's drafts, or empty for its first",
+    "context": "a whole number of tokens, or 0 for the pair's own",
+    "exact": "auto, on or off",
+    "system": "a text, or empty for none",
+    "max_tokens": "a whole number from 1, or empty for no limit",
+    "thinking": "auto, on or off",
+    "sampling.temperature": "a number from 0 to 10, or empty for the model's own",
+    "sampling.top_k": "a whole number from 0, or empty for the model's own",
+    "sampling.top_p": "a number above 0 and up to 1, or empty for the model's own",
+    "sampling.min_p": "a number from 0 to 1, or empty for the model's own",
+    "sampling.repetition_penalty": "a number above 0 and up to 10, or empty for the model's own",
+    "sampling.seed": "a whole number from 0, or empty for a new one each answer",
+    "drafting.draft": "auto, model, ngram or off",
+    "drafting.draft_tokens": f"a whole number from 0 to {MAX_DRAFT_TOKENS}, or empty to leave it to the controller",
+    "drafting.accept": "coupled, rejection or threshold:X with X from 0 to 1",
+    "view.marks": "style, glyph or off",
+    "view.markdown": "on or off",
+    "view.statistics": "on or off",
+    "view.theme": "the name of a theme",
+}
+"""What each setting may be, as the end of a sentence."""
 
 
 class Group(BaseModel):
@@ -29,7 +53,9 @@ class View(Group):
 class Settings(Group):
     """Everything a user can set; `keys` maps an action's id to the keys that replace its own, separated by commas.
 
-    `draft_model` names a draft of the pair, or is empty for its first one. `context` 0 is the pair's own.
+    `draft_model` names a draft of the pair, or is empty for its first one. `context` 0 is the pair's own. `system` is the system
+    prompt that new conversations begin with. `max_tokens` `None` lets an answer grow to the end of the context, `thinking` `None`
+    leaves reasoning to the model.
     """
 
     pair: str = "demo"
@@ -43,3 +69,14 @@ class Settings(Group):
     drafting: Drafting = Drafting()
     view: View = View()
     keys: dict[str, str] = Field(default_factory=dict)
+
+
+def flatten(settings: Settings) -> dict[str, object]:
+    """Every setting by its full name, such as `sampling.temperature` or `keys.retry`."""
+    flat: dict[str, object] = {}
+    for name, value in settings.model_dump().items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": setting for inner, setting in value.items()}
+        else:
+            flat[name] = value
+    return flat

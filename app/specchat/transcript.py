@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from specdec.events import Finish, Round, Statistics
+from specdec.events import Chat, Finish, Round, Statistics
 from specdec.options import Drafting, Message, Sampling
 
 Role = Literal["user", "assistant"]
@@ -33,6 +33,18 @@ class Setup(BaseModel):
     drafting: Drafting = Drafting()
     system: str = ""
     thinking: bool | None = None
+    max_tokens: int | None = None
+
+    def chat(self, messages: Sequence[Message]) -> Chat:
+        """The request for an answer made so to a conversation, which comes without its system message."""
+        system = [Message(role="system", content=self.system)] if self.system else []
+        return Chat(
+            messages=(*system, *messages),
+            sampling=self.sampling,
+            drafting=self.drafting,
+            max_tokens=self.max_tokens,
+            thinking=self.thinking,
+        )
 
 
 @dataclass
@@ -91,6 +103,11 @@ class Session:
     def children(self, parent: str | None) -> list[Turn]:
         """The turns that follow a turn, oldest first; those of `None` begin the conversation."""
         return [turn for turn in self.turns.values() if turn.parent == parent]
+
+    def place(self, turn_id: str) -> tuple[int, int]:
+        """The number of a turn among its alternatives, from 1, and how many there are."""
+        ids = [turn.id for turn in self.siblings(turn_id)]
+        return ids.index(turn_id) + 1, len(ids)
 
     def siblings(self, turn_id: str) -> list[Turn]:
         """The alternatives to a turn, itself included, oldest first."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from specdec.errors import ProtocolError, SpecError
 from specdec.options import Drafting, LoadOptions, Message, Sampling
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 T = TypeVar("T")
 
 Source = Literal["draft", "ngram", "corrected", "bonus", "target"]
@@ -35,7 +35,10 @@ class Load(Wire):
 
 
 class Chat(Wire):
-    """Answer a whole conversation; answered by `started`, `round` lines, then `done`."""
+    """Answer a whole conversation; answered by `started`, `round` lines, then `done`.
+
+    `thinking` sets the template's switch, where `ready` says that there is one; `None` leaves it as the template has it.
+    """
 
     type: Literal["chat"] = "chat"
     messages: tuple[Message, ...] = Field(min_length=1)
@@ -43,6 +46,15 @@ class Chat(Wire):
     drafting: Drafting = Drafting()
     max_tokens: int | None = Field(default=None, ge=1)
     stop: tuple[str, ...] = ()
+    thinking: bool | None = None
+
+
+class Count(Wire):
+    """Count the tokens a `chat` with these messages would read; answered by `counted`."""
+
+    type: Literal["count"] = "count"
+    messages: tuple[Message, ...] = Field(min_length=1)
+    thinking: bool | None = None
 
 
 class Stop(Wire):
@@ -83,19 +95,25 @@ class Progress(Wire):
 
 
 class Ready(Wire):
-    """What was loaded and how it will run; `warnings` are sentences for the user."""
+    """What was loaded and how it will run; `warnings` are sentences for the user.
+
+    `draft_problem` says why the draft asked for is not there, which is one of the warnings too. `thinking` tells whether the
+    target's template has a switch for thinking.
+    """
 
     type: Literal["ready"] = "ready"
     target: str
     draft: str | None = None
     draft_kind: Literal["int4", "sibling"] | None = None
     draft_backend: str | None = None
+    draft_problem: str = ""
     dtype: str
     device: str
     threads: int
     context: int
     exact: bool
     exact_reason: str
+    thinking: bool = False
     load_ms: float
     memory_bytes: int
     warnings: tuple[str, ...] = ()
@@ -105,6 +123,14 @@ class Unloaded(Wire):
     """The pair is gone and its memory with it."""
 
     type: Literal["unloaded"] = "unloaded"
+
+
+class Counted(Wire):
+    """How many tokens a conversation has, and how many the context holds."""
+
+    type: Literal["counted"] = "counted"
+    tokens: int
+    context: int
 
 
 class Started(Wire):
@@ -200,8 +226,8 @@ class Error(Wire):
         return cls(id=request_id, kind=error.kind, cause=error.cause, next_step=error.next_step)
 
 
-Request = Annotated[Load | Chat | Stop | Unload | Shutdown, Field(discriminator="type")]
-Event = Annotated[Hello | Progress | Ready | Unloaded | Started | Round | Done | Error, Field(discriminator="type")]
+Request = Annotated[Load | Chat | Count | Stop | Unload | Shutdown, Field(discriminator="type")]
+Event = Annotated[Hello | Progress | Ready | Unloaded | Counted | Started | Round | Done | Error, Field(discriminator="type")]
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

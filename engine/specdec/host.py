@@ -10,11 +10,14 @@ import queue
 import sys
 import threading
 import traceback
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from specdec import __version__
 from specdec.errors import ProtocolError, SpecError, UsageError
-from specdec.events import Chat, Error, Event, Hello, Load, Progress, Request, Shutdown, Stop, Unload, Unloaded, parse_request
+from specdec.events import Chat, Count, Error, Event, Hello, Load, Progress, Request, Shutdown, Stop, Unload, Unloaded, parse_request
+
+if TYPE_CHECKING:
+    from specdec.session import ChatSession
 
 GRACE_SECONDS = 3.0
 
@@ -65,7 +68,7 @@ class Host:
     def __init__(self, inbox: Inbox, out: BinaryIO) -> None:
         self._inbox = inbox
         self._out = out
-        self._session: object | None = None
+        self._session: ChatSession | None = None
 
     def send(self, event: Event) -> None:
         """Write an event as one line."""
@@ -93,7 +96,10 @@ class Host:
         if isinstance(request, Load):
             self._load(request)
         elif isinstance(request, Chat):
-            self._chat(request)
+            for event in self._loaded().chat(request, self._inbox.stopped):
+                self.send(event)
+        elif isinstance(request, Count):
+            self.send(self._loaded().count(request))
         elif isinstance(request, Unload):
             self._session = None
             self.send(Unloaded(id=request.id))
@@ -111,13 +117,10 @@ class Host:
         self._session = ChatSession(pair)
         self.send(pair.ready.model_copy(update={"id": request.id}))
 
-    def _chat(self, request: Chat) -> None:
-        from specdec.session import ChatSession
-
-        if not isinstance(self._session, ChatSession):
+    def _loaded(self) -> ChatSession:
+        if self._session is None:
             raise UsageError("No pair is loaded.", "Load one first.")
-        for event in self._session.chat(request, self._inbox.stopped):
-            self.send(event)
+        return self._session
 
 
 def _unexpected(error: Exception, request_id: int) -> Error:

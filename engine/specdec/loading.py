@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -76,6 +76,7 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
     copies: list[Version] = [plan.backend.layer] if plan.backend and plan.kind == INT4 else []
     weights = load_weights(directory, config, dtype, device, [full_precision, *copies], lambda done, total: report("target", done, total))
     target = Target(Decoder(config, weights[0], padded_capacity(context)), context)
+    problem = plan.problem
     drafter = None
     if plan.kind == INT4:
         drafter = ModelDrafter(INT4, target.decoder.sharing(weights[1]), config.vocab_size, context, target.cache)
@@ -84,6 +85,7 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
             drafter = _load_sibling(plan, target, report)
         except CheckpointError as error:
             warnings.append(f"Running without the draft model. {error}")
+            problem = error.cause
     report("calibration", 0, 1)
     threads = options.threads or choose_threads(target)
     exactness = choose_execution(target, options.exact)
@@ -95,12 +97,14 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
         draft=None if drafter is None else INT4 if plan.kind == INT4 else plan.directory.name,
         draft_kind=plan.kind if drafter else None,
         draft_backend=plan.backend.name if drafter and plan.backend else None,
+        draft_problem=problem,
         dtype=dtype_name,
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         threads=threads,
         context=context,
         exact=exactness.exact,
         exact_reason=exactness.reason,
+        thinking=codec.thinking,
         load_ms=(time.perf_counter() - began) * 1000,
         memory_bytes=need.total,
         warnings=tuple(warnings),
@@ -112,13 +116,14 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
 class _DraftPlan:
     """Which model will draft: its kind, its directory and config (the target's own for an INT4 copy), and what multiplies in INT4.
 
-    A sibling without a backend stays in full precision.
+    A sibling without a backend stays in full precision. `problem` is why there is no draft although one was asked for.
     """
 
     directory: Path
     config: ModelConfig
     kind: Literal["int4", "sibling"] | None = None
     backend: Backend | None = None
+    problem: str = ""
 
     @property
     def need(self) -> Draft:
@@ -129,7 +134,7 @@ class _DraftPlan:
 def _plan_draft(
     draft: str | None, target: Path, config: ModelConfig, device: torch.device, dtype: torch.dtype, warnings: list[str]
 ) -> _DraftPlan:
-    """Decide on the draft; one that is missing or does not fit its target becomes a warning."""
+    """Decide on the draft; one that is missing or does not fit its target becomes a warning and the plan's problem."""
     none = _DraftPlan(target, config)
     if draft is None:
         return none
@@ -144,7 +149,7 @@ def _plan_draft(
         return _DraftPlan(directory, read_config(directory), SIBLING, _quick_backend(device, dtype))
     except (HubError, CheckpointError, IncompatibleDraftError) as error:
         warnings.append(f"Running without the draft model. {error}")
-        return none
+        return replace(none, problem=error.cause)
 
 
 def _quick_backend(device: torch.device, dtype: torch.dtype) -> Backend | None:

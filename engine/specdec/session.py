@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from specdec.decoding import DecodedRound, DecodingPlan, decode
 from specdec.drafting.base import Drafter
 from specdec.errors import UsageError
-from specdec.events import Chat, Done, Event, Finish, Progress, Round, Run, Source, Started
+from specdec.events import Chat, Count, Counted, Done, Event, Finish, Progress, Round, Run, Source, Started
 from specdec.kv_cache import common_length
 from specdec.loading import Pair
 from specdec.options import Drafting
@@ -43,7 +43,7 @@ class ChatSession:
         """
         pair = self.pair
         drafters, forced = self._drafters(request.drafting)
-        prompt = pair.codec.render(request.messages)
+        prompt = pair.codec.render(request.messages, request.thinking)
         require_room(len(prompt), pair.target.context)
         began = time.perf_counter()
         reused = self._reusable(prompt)
@@ -78,6 +78,11 @@ class ChatSession:
                 finish = ended or finish
                 yield event
         yield Done(id=request.id, finish=finish, statistics=tally.statistics((time.perf_counter() - decoding_began) * 1000))
+
+    def count(self, request: Count) -> Counted:
+        """How many tokens a conversation has, and how many the context holds; raises UsageError as `chat` does."""
+        tokens = len(self.pair.codec.render(request.messages, request.thinking))
+        return Counted(id=request.id, tokens=tokens, context=self.pair.target.context)
 
     def _drafters(self, drafting: Drafting) -> tuple[Sequence[Drafter], bool]:
         """The drafters a request allows, and whether it insists on them."""

@@ -13,13 +13,15 @@ from specdec.options import Message
 REPLACEMENT = "\ufffd"
 CHARACTER_TOKENS = 4
 CONTEXT_TOKENS = 6
+THOUGHT = "<think>"
 PLAIN_NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
 class TextCodec:
     """A model's tokenizer, chat template and generation config.
 
-    `warnings` holds sentences for the user. Raises CheckpointError when the tokenizer cannot be read.
+    `warnings` holds sentences for the user; `thinking` tells whether the template has a switch for it. Raises CheckpointError
+    when the tokenizer cannot be read.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -37,6 +39,7 @@ class TextCodec:
         generation = directory / "generation_config.json"
         self.generation_config = read_json(generation) if generation.exists() else {}
         self.eos = self._eos_ids()
+        self.thinking = self._has_switch()
         if self._tokenizer.chat_template is None:
             self.warnings.append("This tokenizer has no chat template; a plain User:/Assistant: layout is used, so answers may be poor.")
 
@@ -50,8 +53,18 @@ class TextCodec:
             raise CheckpointError(f"generation_config.json garbles eos_token_id ({ids!r}).", "Download the model again.")
         return frozenset(listed)
 
-    def render(self, messages: Sequence[Message]) -> list[int]:
-        """The token ids of a conversation, up to where the assistant is to write.
+    def _has_switch(self) -> bool:
+        """Whether the template reads `enable_thinking`, as Qwen3's does."""
+        from jinja2 import Environment, TemplateError
+
+        try:
+            tokens = list(Environment().lex(self._tokenizer.get_chat_template()))
+        except (TemplateError, ValueError):
+            return False
+        return any(kind == "name" and value == "enable_thinking" for _, kind, value in tokens)
+
+    def render(self, messages: Sequence[Message], thinking: bool | None = None) -> list[int]:
+        """The token ids of a conversation, up to where the assistant is to write; `thinking` sets the switch, if there is one.
 
         A conversation that ends with the assistant's own message is continued in mid-message. Raises UsageError when the
         template refuses the order of roles.
@@ -62,18 +75,25 @@ class TextCodec:
             return self.encode(text if continues else f"{text}\nAssistant:", special=True)
         from jinja2 import TemplateError
 
+        begun = ""
+        if continues and self.thinking and messages[-1].content.lstrip().startswith(THOUGHT):
+            # A template takes a thought that is not finished for the answer, and puts an empty thought before it.
+            *messages, last = messages
+            continues, thinking, begun = False, True, last.content
+        switch = {"enable_thinking": thinking} if self.thinking and thinking is not None else {}
         try:
             text = self._tokenizer.apply_chat_template(
                 [message.model_dump() for message in messages],
                 tokenize=False,
                 add_generation_prompt=not continues,
                 continue_final_message=continues,
+                **switch,
             )
         except (TemplateError, ValueError) as error:
             raise UsageError(
                 f"The model's chat template refuses this conversation: {error}.", "Change the order of the messages."
             ) from error
-        return self.encode(text, special=False)
+        return self.encode(text + begun, special=False)
 
     def encode(self, text: str, special: bool) -> list[int]:
         """Token ids of a text; `special` adds what the tokenizer puts around a plain text."""

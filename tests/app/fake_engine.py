@@ -1,6 +1,8 @@
 """A scripted engine that speaks the protocol: `fake_engine.py MODE [ARGUMENT]` answers every chat in that mode.
 
 stream        ARGUMENT rounds, one token of each source in turn
+paced         ARGUMENT "ROUNDS:PER_SECOND" (40:20): rounds of three tokens of Markdown, by the clock, as two drafters would fill them
+thinking      echo after a thought in <think> tags, unless the chat switches thinking off
 echo          the last message
 report        the load options and the chat request, as JSON
 unsafe        control characters
@@ -11,11 +13,15 @@ crash-once    crash, but only if the file named by ARGUMENT is not there yet; th
 exit          a last word on stderr, then exit code 3
 garbage       one round, a line that is not JSON, then the rest of an answer
 torn          one round and half a line, then SIGKILL
+oom           three rounds, then an error: the memory is full
 refuse        an error to every chat
+context-full  an error with both counts to every chat
 refuse-load   an error to every load
 crash-load    SIGKILL on load
 slow-load     never ready
-old, mute, chatty   another protocol version, no greeting at all, a greeting that is not one
+slow-load-progress   ready after a second of progress from 0 to 100
+lost-draft    echo, by a pair that lost the draft it was asked to load
+old, mute, chatty    another protocol version, no greeting at all, a greeting that is not one
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import sys
 import threading
@@ -30,8 +37,12 @@ import time
 from pathlib import Path
 from typing import NoReturn, get_args
 
+from specdec.errors import ContextFullError
 from specdec.events import (
+    PROTOCOL_VERSION,
     Chat,
+    Count,
+    Counted,
     Done,
     DrafterStatistics,
     Error,
@@ -53,9 +64,45 @@ from specdec.events import (
     Wire,
     parse_request,
 )
+from specdec.text import require_room
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 WARNING = "The draft is a warning."
+CONTEXT = 4096
+TOKENS_PER_MESSAGE = 5
+THOUGHT = ("<think>\n", "The user ", "wants it ", "repeated.\n", "</think>\n\n")
+MARKDOWN = """# Counting words
+
+A **counter** maps each word to how often it was *seen*. It takes `O(n)` time:
+
+```python
+from collections import Counter
+
+def most_common(text: str, n: int = 3) -> list[tuple[str, int]]:
+    # the n most frequent words
+    return Counter(text.split()).most_common(n)
+```
+
+1. Split the text into words.
+2. Count each of them.
+3. Sort by count, highest first.
+
+| word | count |
+|------|-------|
+| the  | 12    |
+| cat  | 3     |
+
+> Ties keep the order in which the words were seen first.
+
+"""
+# Drafter, drafted, tested, accepted, source of the third token, rejected text.
+PATTERNS: tuple[tuple[str, int, int, int, Source, str], ...] = (
+    ("sibling", 4, 3, 2, "corrected", " the list"),
+    ("sibling", 2, 2, 2, "bonus", ""),
+    ("ngram", 6, 3, 2, "corrected", " was seen first twice"),
+    ("sibling", 3, 3, 2, "corrected", " word"),
+    ("ngram", 2, 2, 2, "bonus", ""),
+)
 
 
 def say(event: Wire) -> None:
@@ -99,6 +146,62 @@ def say_done(chat: Chat, rounds: int, finish: Finish) -> None:
     say(Done(id=chat.id, finish=finish, statistics=statistics))
 
 
+def paced_round(chat: Chat, index: int, texts: list[str], milliseconds: float) -> Round:
+    """A round of three tokens: two of its drafter and one of the target."""
+    drafter, drafted, tested, accepted, last, rejected = PATTERNS[index % len(PATTERNS)]
+    tokens = range(3 * index, 3 * index + 3)
+    return Round(
+        id=chat.id,
+        index=index,
+        drafter=drafter,
+        drafted=drafted,
+        tested=tested,
+        accepted=accepted,
+        runs=(
+            Run(source="ngram" if drafter == "ngram" else "draft", text="".join(texts[:2]), tokens=tuple(tokens[:2])),
+            Run(source=last, text=texts[2], tokens=tuple(tokens[2:])),
+        ),
+        rejected=rejected,
+        draft_ms=0.01 if drafter == "ngram" else 0.3 * milliseconds,
+        verify_ms=0.7 * milliseconds,
+    )
+
+
+def drafter_statistics(rounds: list[Round]) -> DrafterStatistics:
+    """The counts of one drafter's rounds."""
+    positions = range(max(round_.drafted for round_ in rounds))
+    return DrafterStatistics(
+        rounds=len(rounds),
+        drafted=sum(round_.drafted for round_ in rounds),
+        tested=sum(round_.tested for round_ in rounds),
+        accepted=sum(round_.accepted for round_ in rounds),
+        tested_by_position=tuple(sum(round_.tested > at for round_ in rounds) for at in positions),
+        accepted_by_position=tuple(sum(round_.accepted > at for round_ in rounds) for at in positions),
+    )
+
+
+def paced_statistics(prompt_tokens: int, rounds: list[Round], seconds: float) -> Statistics:
+    """What these rounds come to over some seconds."""
+    tokens = sum(len(run.tokens) for round_ in rounds for run in round_.runs)
+    return Statistics(
+        prompt_tokens=prompt_tokens,
+        reused_tokens=0,
+        prefill_ms=3,
+        first_token_ms=4,
+        answer_tokens=tokens,
+        decode_ms=seconds * 1000,
+        tokens_per_second=tokens / seconds if tokens else 0,
+        rounds=len(rounds),
+        tokens_per_round=tokens / len(rounds) if rounds else 0,
+        draft_ms=sum(round_.draft_ms for round_ in rounds),
+        verify_ms=sum(round_.verify_ms for round_ in rounds),
+        drafters={
+            name: drafter_statistics([round_ for round_ in rounds if round_.drafter == name])
+            for name in dict.fromkeys(round_.drafter for round_ in rounds)
+        },
+    )
+
+
 class Engine:
     """Answers requests one by one; a thread of its own reads them, so that a stop is seen while an answer runs."""
 
@@ -128,6 +231,8 @@ class Engine:
                 case Chat() as request:
                     self.stopped.clear()
                     self.chat(request)
+                case Count() as request:
+                    say(Counted(id=request.id, tokens=TOKENS_PER_MESSAGE * len(request.messages), context=CONTEXT))
                 case Unload() as request:
                     say(Unloaded(id=request.id))
                 case _:
@@ -143,20 +248,29 @@ class Engine:
             die()
         if self.mode == "slow-load":
             time.sleep(600)
+        if self.mode == "slow-load-progress":
+            for percent in range(0, 101, 5):
+                say(Progress(id=request.id, stage="target", done=percent, total=100))
+                time.sleep(0.05)
+        draft, problem = request.options.draft, ""
+        if draft and self.mode == "lost-draft":
+            draft, problem = None, f"The draft {draft} does not fit its target: The tokenizers differ."
         say(
             Ready(
                 id=request.id,
                 target=request.options.target,
-                draft=request.options.draft,
+                draft=draft,
+                draft_problem=problem,
                 dtype="float32",
                 device="cpu",
                 threads=1,
-                context=request.options.context or 4096,
+                context=request.options.context or CONTEXT,
                 exact=True,
                 exact_reason="fixed rows cost 3%",
+                thinking=self.mode == "thinking",
                 load_ms=1,
                 memory_bytes=1,
-                warnings=(WARNING,),
+                warnings=(WARNING, f"Running without the draft model. {problem}") if problem else (WARNING,),
             )
         )
 
@@ -164,11 +278,25 @@ class Engine:
         if self.mode == "refuse":
             say(Error(id=chat.id, kind="context", cause="The prompt has 9000 tokens.", next_step="Shorten it."))
             return
+        if self.mode == "context-full":
+            try:
+                require_room(9000, CONTEXT)
+            except ContextFullError as error:
+                say(Error.of(error, chat.id))
+            return
         sampling = chat.sampling if chat.sampling.seed is not None else chat.sampling.model_copy(update={"seed": 7})
         say(Started(id=chat.id, prompt_tokens=5, reused_tokens=2, prefill_ms=3, sampling=sampling))
         match self.mode:
-            case "echo":
+            case "echo" | "lost-draft" | "slow-load-progress":
                 self.echo(chat)
+            case "paced":
+                self.paced(chat)
+            case "thinking":
+                self.echo(chat, () if chat.thinking is False else THOUGHT)
+            case "oom":
+                self.begin(chat)
+                cause = "Out of GPU memory: tried to allocate 2.00 GiB."
+                say(Error(id=chat.id, kind="memory", cause=cause, next_step="Load with a smaller context or draft."))
             case "crash-once":
                 if Path(self.argument).exists():
                     self.echo(chat)
@@ -216,9 +344,26 @@ class Engine:
         for index in range(3):
             say_round(chat, index, f"w{index} ")
 
-    def echo(self, chat: Chat) -> None:
-        say_round(chat, 0, f"[{len(chat.messages)}] {chat.messages[-1].content}")
-        say_done(chat, 1, "eos")
+    def echo(self, chat: Chat, thought: tuple[str, ...] = ()) -> None:
+        for index, text in enumerate((*thought, f"[{len(chat.messages)}] {chat.messages[-1].content}")):
+            say_round(chat, index, text)
+        say_done(chat, len(thought) + 1, "eos")
+
+    def paced(self, chat: Chat) -> None:
+        count, per_second = map(float, (self.argument or "40:20").split(":"))
+        words = re.findall(r"\S+\s*", MARKDOWN)
+        rounds: list[Round] = []
+        began = time.monotonic()
+        finish: Finish = "eos"
+        for index in range(int(count)):
+            if self.stopped.wait(max(0.0, began + index / per_second - time.monotonic())):
+                finish = "stopped"
+                break
+            texts = [words[at % len(words)] for at in range(3 * index, 3 * index + 3)]
+            rounds.append(paced_round(chat, index, texts, 1000 / per_second))
+            say(rounds[-1])
+        statistics = paced_statistics(TOKENS_PER_MESSAGE * len(chat.messages), rounds, time.monotonic() - began)
+        say(Done(id=chat.id, finish=finish, statistics=statistics))
 
     def wait(self) -> None:
         if self.mode == "ignore-stop":
@@ -232,7 +377,7 @@ def main() -> None:
         time.sleep(600)
     if mode == "chatty":
         print("loading kernels ...", flush=True)
-    say(Hello(protocol=99 if mode == "old" else 1, version="0.0-fake", pid=os.getpid()))
+    say(Hello(protocol=99 if mode == "old" else PROTOCOL_VERSION, version="0.0-fake", pid=os.getpid()))
     Engine(mode, sys.argv[2] if len(sys.argv) > 2 else "").run()
 
 

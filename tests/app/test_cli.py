@@ -17,6 +17,7 @@ from tests.hub_server import running_hub
 from tests.model_files import model_files
 
 from specchat import __version__
+from specdec.events import PROTOCOL_VERSION
 
 ASK = ("-p", "hello", "--target", "x")
 
@@ -92,6 +93,7 @@ def test_every_option_reaches_the_engine() -> None:
         "drafting": {"draft": "model", "draft_tokens": 3, "accept": "threshold:0.5"},
         "max_tokens": 9,
         "stop": ["A", "B"],
+        "thinking": None,
     }
 
 
@@ -220,7 +222,7 @@ def test_json_is_one_object_with_everything_needed_to_get_the_answer_again() -> 
     assert (answer["settings"]["sampling"]["temperature"], answer["settings"]["sampling"]["seed"]) == (0.5, 7)
     assert answer["engine"]["exact_reason"] == "fixed rows cost 3%"
     assert answer["warnings"] == ["The draft is a warning."]
-    assert answer["versions"] == {"specchat": __version__, "engine": "0.0-fake", "protocol": 1}
+    assert answer["versions"] == {"specchat": __version__, "engine": "0.0-fake", "protocol": PROTOCOL_VERSION}
 
 
 def test_jsonl_is_the_event_stream() -> None:

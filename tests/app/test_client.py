@@ -14,7 +14,7 @@ from tests.app.harness import FAKE_ENGINE, wait_until_gone
 
 from specchat.client import EngineClient
 from specdec.errors import EngineLostError, ProtocolError
-from specdec.events import Chat, Done, Error, Event, Load, Ready, Round, Started, Unload, Unloaded
+from specdec.events import Chat, Count, Counted, Done, Error, Event, Load, Ready, Round, Started, Unload, Unloaded
 from specdec.options import LoadOptions, Message
 
 CHAT = Chat(messages=(Message(role="user", content="hello"),))
@@ -45,6 +45,12 @@ def test_a_conversation_from_load_to_unload(log: Path) -> None:
         assert client.alive
     assert not client.alive
     wait_until_gone(client.hello.pid)
+
+
+def test_a_conversation_is_counted(log: Path) -> None:
+    with engine(log, "echo") as client:
+        number = client.send(Count(messages=CHAT.messages * 3))
+        assert list(client.events(number)) == [Counted(id=number, tokens=15, context=4096)]
 
 
 def test_events_of_an_answer_nobody_read_do_not_reach_the_next(log: Path) -> None:

@@ -1,13 +1,14 @@
 """The listing promises: for every pair what is on disk, what it needs, whether it fits and what is in the way, in 100 columns."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from tests.hub_server import point_at
 from tests.model_files import cache_repository, model_files, tokenizer, write_files
 
-from specchat.pairs import HEADER, DraftRow, PairRow, rows, table
+from specchat.pairs import HEADER, DraftRow, PairRow, need, pair_row, rows, survey, table
 from specdec.architecture import read_config
 from specdec.memory import Memory, estimate_need, judge, pair_need
 from specdec.registry import DraftSpec, PairSpec, load_registry
@@ -152,3 +153,26 @@ def test_names_from_a_users_file_cannot_break_the_table() -> None:
     text = table([listed(wild)])
     assert "\x1b" not in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+def test_a_survey_gives_rows_at_any_context_without_looking_again(cache: Path) -> None:
+    cache_repository(cache, "owner/large", model_files())
+    found = survey(PAIR)
+    shutil.rmtree(cache)
+    short, long = (pair_row(found, ROOMY, context) for context in (256, 2048))
+    assert (short.context, long.context) == (256, 2048)
+    assert short.need.total_bytes < long.need.total_bytes
+    assert short.drafts[1].need.spare_bytes > long.drafts[1].need.spare_bytes
+    assert rows({PAIR.name: PAIR}, ROOMY) != [short]
+
+
+def test_the_need_is_broken_down_by_what_takes_the_bytes(cache: Path) -> None:
+    cache_repository(cache, "owner/large", model_files())
+    found = survey(PAIR)
+    row = pair_row(found, ROOMY, 1024)
+    small, int4 = found.drafts
+    for draft, listed_need in ((None, row.need), (small, row.drafts[0].need), (int4, row.drafts[1].need)):
+        parts, estimated = need(found, draft, ROOMY, 1024)
+        assert (parts.total, estimated) == (listed_need.total_bytes, listed_need.estimated)
+    assert need(found, None, ROOMY, 1024)[0].draft == 0
+    assert need(found, int4, ROOMY, 1024)[0].draft > 0

@@ -15,7 +15,7 @@ import pytest
 from tests.engine.models import save_pair
 
 import specdec
-from specdec.events import PROTOCOL_VERSION, Done, Error, Event, Hello, Progress, Ready, Round, Started, Unloaded, parse_event
+from specdec.events import PROTOCOL_VERSION, Counted, Done, Error, Event, Hello, Progress, Ready, Round, Started, Unloaded, parse_event
 
 E = TypeVar("E", bound=Event)
 PATIENCE = 60
@@ -67,6 +67,9 @@ class Engine:
     def chat(self, content: str = "the cat", **fields: Any) -> int:
         usual = {"messages": [{"role": "user", "content": content}], "sampling": {"temperature": 0.9, "seed": 7}, "max_tokens": 8}
         return self.send("chat", **usual | fields)
+
+    def count(self, content: str = "the cat") -> int:
+        return self.send("count", messages=[{"role": "user", "content": content}])
 
     def read(self) -> Event:
         assert self.process.stdout is not None
@@ -173,9 +176,10 @@ def test_bad_requests_are_answered_and_survived(start: Start) -> None:
     for line in (*garbage, b'{"type": "chat", "messages": []}', b'{"type": "stop", "x": 1}'):
         engine.write(line)
         assert refused(engine).kind == "protocol"
-    number = engine.chat()
-    error = refused(engine)
-    assert (error.kind, error.id) == ("usage", number)
+    for ask in (engine.chat, engine.count):
+        number = ask()
+        error = refused(engine)
+        assert (error.kind, error.id) == ("usage", number)
     number = engine.send("load", options={"target": "nobody/nothing"})
     error = refused(engine)
     assert (error.kind, error.id) == ("hub", number)
@@ -208,6 +212,31 @@ def test_stop_ends_every_answer_asked_for_before_it(loaded: Engine) -> None:
     after = loaded.chat()
     endings = [(done.id, done.finish) for done in (loaded.until(Done) for _ in range(3))]
     assert endings == [(before[0], "stopped"), (before[1], "stopped"), (after, "max_tokens")]
+
+
+def test_a_conversation_is_counted_as_the_chat_will_read_it(loaded: Engine) -> None:
+    number = loaded.count()
+    counted = loaded.read()
+    loaded.chat()
+    prompt = loaded.until(Started).prompt_tokens
+    loaded.until(Done)
+    assert counted == Counted(id=number, tokens=prompt, context=640)
+    loaded.count("%" * 700)
+    assert loaded.until(Counted).tokens > 700
+
+
+def test_a_count_neither_takes_a_stop_nor_shields_from_it(loaded: Engine) -> None:
+    number = loaded.chat(max_tokens=None)
+    counted = loaded.count()
+    loaded.send("stop")
+    stopped = loaded.until(Done)
+    assert (stopped.id, stopped.finish) == (number, "stopped")
+    assert loaded.until(Counted).id == counted
+    loaded.count()
+    loaded.send("stop")
+    loaded.count()
+    loaded.chat()
+    assert loaded.until(Done).finish == "max_tokens"
 
 
 @pytest.mark.parametrize("numbers", [(0, 0), (900, 3)])

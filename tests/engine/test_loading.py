@@ -66,6 +66,8 @@ def answers_alone(pair: Pair, *words: str) -> None:
     (warning,) = pair.ready.warnings
     for word in ("without the draft", *words):
         assert word in warning
+    assert pair.ready.draft_problem
+    assert pair.ready.draft_problem in warning
     assert (pair.drafter, pair.ready.draft, pair.ready.draft_kind, pair.ready.draft_backend) == (None, None, None, None)
     auto, off = (ask(ChatSession(pair), request("the cat", draft=draft)) for draft in ("auto", "off"))
     assert auto.tokens == off.tokens
@@ -76,7 +78,9 @@ def answers_alone(pair: Pair, *words: str) -> None:
 def test_a_draft_with_another_tokenizer_is_left_out_and_the_tokens_are_named(models: tuple[Path, Path], sibling: Path) -> None:
     tokenizer = sibling / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text().replace("<|user|>", "<|human|>"))
-    answers_alone(load(models, sibling, exact="on"), "spoilt", "<|user|>", "<|human|>")
+    pair = load(models, sibling, exact="on")
+    answers_alone(pair, "spoilt", "<|user|>", "<|human|>")
+    assert pair.ready.draft_problem.startswith("The draft spoilt does not fit its target: The tokenizers differ")
 
 
 def test_a_draft_that_is_not_on_disk_is_left_out(models: tuple[Path, Path]) -> None:
@@ -173,7 +177,7 @@ def test_ready_says_how_the_pair_runs(models: tuple[Path, Path], asked: DtypeCho
     ready = load_pair(options, lambda *step: stages.append(step)).ready
     assert (ready.target, ready.draft, ready.draft_kind) == ("target", "sibling", "sibling")
     assert (ready.dtype, ready.device, ready.context, ready.exact, ready.threads) == (dtype, "cpu", 300, False, 1)
-    assert ready.warnings == ()
+    assert (ready.warnings, ready.draft_problem, ready.thinking) == ((), "", False)
     assert stages == [("target", 1, 3), ("target", 2, 3), ("target", 3, 3), ("draft", 1, 1), ("calibration", 0, 1)]
 
 

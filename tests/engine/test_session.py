@@ -6,20 +6,22 @@ import gc
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from itertools import count
+from pathlib import Path
 
 import pytest
 import torch
 from tests.engine.answers import SAMPLING, ask, request, same_as_fresh
-from tests.engine.models import save_pair
+from tests.engine.models import TEMPLATE, save_model, save_pair, save_tokenizer
 
 from specdec.errors import ContextFullError, UsageError
-from specdec.events import Round, Started
+from specdec.events import Count, Counted, Round, Started
 from specdec.exactness import PADDED, Exactness
 from specdec.loading import Pair, load_pair
 from specdec.options import DraftChoice, LoadOptions, Sampling
 from specdec.session import ChatSession
 from specdec.target import TILE
 
+SWITCH = "{% if enable_thinking is defined and not enable_thinking %}the cat{% endif %}"
 LONG = "the quick brown fox jumps over the lazy dog " * 42
 
 
@@ -156,6 +158,31 @@ def test_a_prompt_longer_than_the_context_is_refused_with_both_counts(sibling: P
     with pytest.raises(ContextFullError, match=rf"{length} tokens.*640"):
         ask(session, request(LONG * 2))
     assert ask(session, request("the cat")).started.reused_tokens == first.started.prompt_tokens - 1
+
+
+def test_the_thinking_switch_reaches_the_prompt_and_ready_tells_of_it(sibling: Pair, tmp_path: Path) -> None:
+    save_model(tmp_path)
+    save_tokenizer(tmp_path, TEMPLATE + SWITCH)
+    pair = load_pair(LoadOptions(target=str(tmp_path), exact="on", threads=1))
+    assert (pair.ready.thinking, sibling.ready.thinking) == (True, False)
+    session = ChatSession(pair)
+    default, on, off = (same_as_fresh(session, request("the cat", thinking=thinking)) for thinking in (None, True, False))
+    assert default.tokens == on.tokens
+    assert off.tokens != on.tokens
+    assert off.started.prompt_tokens == on.started.prompt_tokens + len(pair.codec.encode("the cat", special=False))
+    begun = ask(session, request("the cat", off.text[:5], thinking=False)).started
+    assert begun.prompt_tokens == len(pair.codec.render(request("the cat", off.text[:5]).messages))
+
+
+def test_a_count_is_that_of_the_prompt_and_disturbs_nothing(sibling: Pair) -> None:
+    session = ChatSession(sibling)
+    first = ask(session, request("the cat"))
+    for contents in (("the cat",), ("the cat", first.text, "why?"), ("the cat", first.text[:4]), (LONG * 2,)):
+        messages = request(*contents).messages
+        length = len(sibling.codec.render(messages))
+        assert session.count(Count(id=3, messages=messages)) == Counted(id=3, tokens=length, context=640)
+    assert length > 640
+    assert same_as_fresh(session, request("the cat")).started.prompt_tokens == first.started.prompt_tokens
 
 
 def test_asking_for_a_draft_model_that_is_not_there_is_a_usage_error(sibling: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

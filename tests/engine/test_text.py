@@ -25,6 +25,18 @@ STRICT = (
     "{% if messages[0].role == 'assistant' %}{{ raise_exception('Roles must alternate user/assistant') }}{% endif %}"
     "{{ bos_token or '' }}" + TEMPLATE
 )
+# As Qwen3's: a switch in the generation prompt, and a thought, if only an empty one, before the last answer.
+SWITCHED = (
+    "{% for m in messages %}<|{{ m.role }}|>"
+    "{% if m.role == 'assistant' and loop.last %}"
+    "{% set parts = m.content.split('</think>') %}"
+    "{% set thought = parts[0].split('<think>')[-1].strip('\\n') if parts|length > 1 else '' %}"
+    "<think>\n{{ thought }}\n</think>\n\n{{ parts[-1].lstrip('\\n') }}"
+    "{% else %}{{ m.content.split('</think>')[-1].lstrip('\\n') if m.role == 'assistant' else m.content }}{% endif %}"
+    "<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>"
+    "{% if enable_thinking is defined and enable_thinking is false %}<think>\n\n</think>\n\n{% endif %}{% endif %}"
+)
 PIECES = ["the cat", " sat", "\n", "ü", "é", "中文", "한국", "😀", "👩‍👩‍👧", "🏳️‍🌈", "नमस्ते", "עברית", "\t", "\u0000", "𝄞", "<|user|>"]
 text = st.one_of(st.text(st.characters(codec="utf-8"), max_size=40), st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 
@@ -92,6 +104,80 @@ def test_an_unfinished_assistant_message_is_continued(tmp_path: Path) -> None:
     )
     assert ids == expected
     assert ids[-1] not in codec.eos
+
+
+def by_transformers(directory: Path, messages: Sequence[Message], thinking: bool | None) -> list[int]:
+    """What transformers makes of a conversation, its last message continued if it is the assistant's."""
+    continues = messages[-1].role == "assistant"
+    tokenizer: Any = AutoTokenizer.from_pretrained(directory)
+    ids: list[int] = tokenizer.apply_chat_template(
+        [message.model_dump() for message in messages],
+        tokenize=True,
+        add_generation_prompt=not continues,
+        continue_final_message=continues,
+        return_dict=False,
+        **({} if thinking is None else {"enable_thinking": thinking}),
+    )
+    return ids
+
+
+@pytest.mark.parametrize("thinking", [None, True, False])
+@pytest.mark.parametrize(
+    "messages",
+    [
+        (user("one"),),
+        (user("one"), assistant("<think>\nhm\n</think>\n\ntwo"), user("three")),
+        (user("one"), assistant("the quick")),
+        (user("one"), assistant("<think>\nhm\n</think>\n\nthe quick")),
+    ],
+    ids=["asked", "asked again", "continued", "continued after a thought"],
+)
+def test_the_thinking_switch_gives_the_ids_transformers_gives(messages: Sequence[Message], thinking: bool | None, tmp_path: Path) -> None:
+    codec = codec_with(tmp_path, SWITCHED)
+    assert codec.thinking
+    assert codec.render(messages, thinking) == by_transformers(tmp_path, messages, thinking)
+
+
+def test_the_thinking_switch_changes_the_prompt(tmp_path: Path) -> None:
+    codec = codec_with(tmp_path, SWITCHED)
+    default, on, off = (codec.render([user("one")], thinking) for thinking in (None, True, False))
+    assert default == on
+    assert off == [*on, *codec.encode("<think>\n\n</think>\n\n", special=False)]
+
+
+@pytest.mark.parametrize("thinking", [None, True, False])
+@pytest.mark.parametrize("begun", ["<think>", "<think>\nthe cat", "<think>\n\nthe cat \n\n</think>\nthe quick"])
+def test_an_answer_with_a_thought_is_continued_as_it_was_written(begun: str, thinking: bool | None, tmp_path: Path) -> None:
+    """Where transformers puts an empty thought before one that broke off, and refuses one spaced otherwise than the template's."""
+    codec = codec_with(tmp_path, SWITCHED)
+    prompt = by_transformers(tmp_path, [user("one")], True)
+    assert codec.render([user("one"), assistant(begun)], thinking) == [*prompt, *codec.encode(begun, special=False)]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [None, TEMPLATE, "{# enable_thinking #}" + TEMPLATE + "enable_thinking{{ 'enable_thinking' }}", "{% if %}", "{{ '"],
+    ids=["no template", "no switch", "only named", "not parsed", "not lexed"],
+)
+def test_a_template_without_a_switch_says_so(template: str | None, tmp_path: Path) -> None:
+    assert not codec_with(tmp_path, template).thinking
+
+
+@pytest.mark.parametrize("messages", [(user("one"),), (user("one"), assistant("<think>\nhm"))], ids=["asked", "continued"])
+@pytest.mark.parametrize("template", [None, TEMPLATE])
+def test_asking_for_thinking_where_there_is_no_switch_changes_nothing(
+    template: str | None, messages: Sequence[Message], tmp_path: Path
+) -> None:
+    codec = codec_with(tmp_path, template)
+    assert codec.render(messages, True) == codec.render(messages, False) == codec.render(messages)
+
+
+def test_a_switch_among_named_templates_and_unknown_tags_is_found(tmp_path: Path) -> None:
+    save_tokenizer(tmp_path)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    tokenizer.chat_template = {"default": "{% generation %}{{ enable_thinking }}{% endgeneration %}", "tool_use": TEMPLATE}
+    tokenizer.save_pretrained(tmp_path)
+    assert TextCodec(tmp_path).thinking
 
 
 def test_without_a_template_a_plain_layout_is_used_and_said(tmp_path: Path) -> None:

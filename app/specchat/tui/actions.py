@@ -31,8 +31,17 @@ class Action:
 
 
 ACTIONS: tuple[Action, ...] = (
+    Action("help", "App", "Help", "Keys and commands.", "f1", "help", footer=True),
     Action("send", "Chat", "Send", "Send the prompt.", "enter", where="prompt", footer=True),
-    Action("newline", "Chat", "New line", "Begin a new line in the prompt.", "ctrl+j,shift+enter,alt+enter", where="prompt", footer=True),
+    Action(
+        "newline",
+        "Chat",
+        "New line",
+        "Begin a new line; Ctrl+J works in every terminal.",
+        "ctrl+j,shift+enter,alt+enter",
+        where="prompt",
+        footer=True,
+    ),
     Action("history_previous", "Chat", "Earlier prompt", "Recall an earlier prompt, on the prompt's first line.", "up", where="prompt"),
     Action("history_next", "Chat", "Later prompt", "Recall a later prompt, on the prompt's last line.", "down", where="prompt"),
     Action("editor", "Chat", "Editor", "Write the prompt in $EDITOR.", "ctrl+g", "editor"),
@@ -46,7 +55,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("copy_message", "Message", "Copy message", "Copy the selected message.", "c", where="message"),
     Action("copy_block", "Message", "Copy code", "Copy its code blocks, one after the other.", "b", where="message"),
     Action("edit", "Message", "Edit and fork", "Edit the prompt; sending it begins a new branch.", "e", "edit", where="message"),
-    Action("regenerate", "Message", "Regenerate", "Answer again, as an alternative to step through.", "r", where="message"),
+    Action("regenerate", "Message", "Regenerate selected", "Answer again, as an alternative to step through.", "r", where="message"),
     Action("older_sibling", "Message", "Older alternative", "Show the alternative before.", "left_square_bracket", where="message"),
     Action("newer_sibling", "Message", "Newer alternative", "Show the alternative after.", "right_square_bracket", where="message"),
     Action("previous_round", "Message", "Round before", "Inspect the round before.", "left", where="message"),
@@ -61,7 +70,7 @@ ACTIONS: tuple[Action, ...] = (
         "[style|glyph|off]",
         footer=True,
     ),
-    Action("statistics", "View", "Statistics", "Show or hide the statistics.", "f3", "stats", footer=True),
+    Action("statistics", "View", "Statistics", "Show or hide the statistics.", "f3", "stats"),
     Action("markdown", "View", "Markdown", "Show settled messages as Markdown or raw.", "f4", "raw"),
     Action("rounds", "View", "Round inspector", "Look into the rounds of an answer, one by one.", "f6", "rounds"),
     Action("page_up", "View", "Page up", "Scroll the conversation up.", "pageup"),
@@ -86,7 +95,6 @@ ACTIONS: tuple[Action, ...] = (
     Action("restart", "Model", "Restart engine", "Start the engine anew and load the pair.", slash="restart"),
     Action("set", "App", "Set", "Change one setting.", slash="set", arguments="NAME VALUE"),
     Action("settings", "App", "Settings", "Sampling, seed, system prompt, drafting, marks, theme.", "f5", "settings"),
-    Action("help", "App", "Help", "Keys and commands.", "f1", "help", footer=True),
     Action("palette", "App", "Commands", "Find any action by its name.", "ctrl+p"),
     Action("quit", "App", "Quit", "End specchat.", "ctrl+q", "quit"),
 )
@@ -111,9 +119,19 @@ def parse_prompt(text: str) -> Command | str:
         return text[1:]
     if not text.startswith("/"):
         return text
-    name, _, argument = text[1:].partition(" ")
-    if name in BY_SLASH:
-        return Command(BY_SLASH[name], argument.strip())
+    name, argument = (*text[1:].split(maxsplit=1), "", "")[:2]
+    if name.lower() in BY_SLASH:
+        return Command(BY_SLASH[name.lower()], argument.strip())
     near = difflib.get_close_matches(name, BY_SLASH, n=1, cutoff=0.5)
     hint = f"Did you mean /{near[0]}?" if near else "/help lists the commands."
     raise UsageError(f"There is no command /{name}.", f"{hint} Begin with // to send a text that starts with a slash.")
+
+
+def commands_beginning(text: str) -> list[tuple[str, Action]]:
+    """The slash commands, by name, that a prompt may be the beginning of; with an argument begun, the one command it calls."""
+    if not text.startswith("/") or text.startswith("//"):
+        return []
+    name, *rest = text[1:].lower().split(maxsplit=1) or [""]
+    if rest or text[-1:].isspace():
+        return [(name, BY_SLASH[name])] if name in BY_SLASH else []
+    return [(slash, action) for slash, action in BY_SLASH.items() if slash.startswith(name)]

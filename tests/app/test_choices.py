@@ -1,0 +1,51 @@
+"""Choices promise: a pair, a draft and a context picked anywhere become the same load options."""
+
+from __future__ import annotations
+
+import pytest
+
+from specchat.choices import options_for
+from specdec.errors import RegistryError, UsageError
+from specdec.options import Drafting
+from specdec.registry import DraftSpec, PairSpec
+
+DRAFTS = (DraftSpec(name="small", kind="sibling", source="own/small"), DraftSpec(name="four/bit", kind="int4"))
+PAIR = PairSpec(name="own", title="Own", target="own/target", drafts=DRAFTS, dtype="bfloat16", context=512, license="mit")
+AUTO = Drafting()
+
+
+def source(draft: str, pair: PairSpec = PAIR, drafting: Drafting = AUTO) -> str | None:
+    return options_for(pair, draft, 0, "auto", drafting).draft
+
+
+@pytest.mark.parametrize(
+    ("draft", "expected"),
+    [("", "own/small"), ("none", None), ("small", "own/small"), ("four/bit", "int4"), ("int4", "int4"), ("other/draft", "other/draft")],
+)
+def test_a_draft_is_the_pairs_first_none_a_name_or_a_source(draft: str, expected: str | None) -> None:
+    assert source(draft) == expected
+
+
+def test_a_pair_without_drafts_is_loaded_without_one() -> None:
+    assert source("", PAIR.model_copy(update={"drafts": ()})) is None
+
+
+def test_what_is_not_chosen_is_the_pairs_own() -> None:
+    options = options_for(PAIR, "", 0, "auto", AUTO)
+    assert (options.target, options.dtype, options.context, options.exact) == ("own/target", "bfloat16", 512, "auto")
+    options = options_for(PAIR, "", 64, "on", AUTO)
+    assert (options.dtype, options.context, options.exact) == ("bfloat16", 64, "on")
+
+
+@pytest.mark.parametrize("choice", ["ngram", "off"])
+def test_a_draft_that_the_drafting_cannot_use_is_not_loaded(choice: str) -> None:
+    assert source("small", drafting=Drafting.model_validate({"draft": choice})) is None
+
+
+def test_what_cannot_be_loaded_is_refused() -> None:
+    with pytest.raises(RegistryError, match="no draft named huge"):
+        source("huge")
+    with pytest.raises(UsageError, match="needs a draft model"):
+        source("none", drafting=Drafting(draft="model"))
+    with pytest.raises(UsageError, match="context"):
+        options_for(PAIR, "", 1, "auto", AUTO)
