@@ -34,6 +34,7 @@ class Desk:
         self.engine = engine
         self.complain = complain
         self.ready: Ready | None = None
+        self.last_load: LoadJob | None = None
         self.own_models: LoadOptions | None = None
         self.conversation = self._fresh()
 
@@ -52,17 +53,19 @@ class Desk:
 
     def load(self, restart: bool = False) -> None:
         """Load the pair of the settings; raises RegistryError."""
-        options = self.load_options()
+        job = LoadJob(self.load_options(), restart)
         self.ready = None
-        self.engine.submit(LoadJob(options, restart))
+        self.last_load = job
+        self.engine.submit(job)
 
     def choose(self, pair: str, draft_model: str, context: int) -> None:
-        """Take another pair, remember it and load it; raises RegistryError and leaves things as they were."""
+        """Take another pair, remember it, and load it unless that is under way; raises RegistryError and leaves things as they were."""
         own_models, self.own_models = self.own_models, None
         settings = self.settings
         self.keep(pair=pair, draft_model=draft_model, context=context)
         try:
-            self.load()
+            if self.last_load is None or self.last_load.options != self.load_options():
+                self.load()
         except SpecError:
             self.own_models = own_models
             self.replace(settings)

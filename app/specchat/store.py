@@ -288,8 +288,8 @@ def _mark(path: Path) -> Path:
 
 
 def _notice(rescued: Rescued) -> str:
-    amount = f"{rescued.sessions} conversations with {rescued.turns} messages were" if rescued.turns else "nothing could be"
-    return f"The session store was damaged: {amount} rescued, and the damaged file is {rescued.kept}. Delete it when you miss nothing."
+    amount = f"{rescued.turns} messages of {rescued.sessions} conversations" if rescued.turns else "nothing"
+    return f"The session store was damaged; rescued: {amount}. The damaged file is {rescued.kept}: delete it when you miss nothing."
 
 
 def _store_error(error: Exception, where: str) -> StoreError:

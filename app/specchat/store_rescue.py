@@ -64,9 +64,11 @@ def _transfer(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
         for row in _readable(source, table):
             with suppress(sqlite3.IntegrityError):
                 target.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", row)
+    first_text = "SELECT text FROM turn AS first WHERE first.session = turn.session ORDER BY number LIMIT 1"
     target.execute(
-        "INSERT INTO session (id, title, created, updated, pair, system) SELECT session, title_of(text), min(created), max(created), '', ''"
-        " FROM turn WHERE session NOT IN (SELECT id FROM session) GROUP BY session"
+        "INSERT INTO session (id, title, created, updated, pair, system)"
+        f" SELECT session, title_of(({first_text})), min(created), max(created), '', '' FROM turn"
+        " WHERE session NOT IN (SELECT id FROM session) GROUP BY session"
     )
     target.execute("DELETE FROM round WHERE turn NOT IN (SELECT number FROM turn)")
     target.execute("COMMIT")

@@ -38,7 +38,7 @@ def terminal(tmp_path: Path) -> Iterator[Tmux]:
 
 
 def engine_pid(app_pid: int) -> int:
-    children = Path(f"/proc/{app_pid}/task/{app_pid}/children").read_text().split()
+    children = [child for task in Path(f"/proc/{app_pid}/task").glob("*/children") for child in task.read_text().split()]
     found = [int(child) for child in children if "specdec.host" in Path(f"/proc/{child}/cmdline").read_text()]
     assert len(found) == 1
     return found[0]
@@ -107,7 +107,7 @@ def test_start_chat_stop_switch_pair_export_quit(terminal: Tmux, tmp_path: Path)
     assert "Tell me a story about a dog." in (tmp_path / "out.md").read_text(encoding="utf-8")
 
     terminal.keys("C-q")
-    terminal.until_gone("● ready")
+    terminal.until(r"scripts/run\n\$ *\n")
     terminal.type("echo the shell is back")
     terminal.keys("Enter")
     terminal.until("\nthe shell is back")
@@ -158,8 +158,10 @@ def test_a_killed_app_loses_nothing_but_the_last_round_and_leaves_no_engine(term
     begun = answer.text
     store.close()
 
-    terminal.type("reset")
-    terminal.keys("Enter")
+    terminal.keys("C-j")
+    terminal.type("stty sane; clear; echo again$((1 + 1))")
+    terminal.keys("C-j")
+    terminal.until("again2")
     terminal.type(f"{RUN} --pair demo --max-tokens 40")
     terminal.keys("Enter")
     terminal.until("● ready")

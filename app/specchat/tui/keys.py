@@ -40,7 +40,8 @@ MARKS = {name: mark for mark, name in PUNCTUATION.items()}
 def bindings(where: Where) -> list[BindingType]:
     """The actions whose keys work there, each running `do('<id>')`, those of a message on the screen around it.
 
-    An action's id lets `App.set_keymap` change its keys.
+    An action's id lets `App.set_keymap` change its keys. Those of the prompt are carried out by the prompt itself, in the order
+    in which keys are pressed: a key that went before would overtake letters that are still on their way.
 
     They go before the keys of the widget in focus, so those for `anywhere` belong to a screen and not to the app, whose keys
     work in dialogs too. An action without keys gets one that no keyboard has, for a keymap to replace.
@@ -53,7 +54,7 @@ def bindings(where: Where) -> list[BindingType]:
             f"{'screen.' if where == 'message' else ''}do('{action.id}')",
             action.title,
             show=action.footer,
-            priority=True,
+            priority=where != "prompt",
             tooltip=action.help,
             id=action.id,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.app.tui_harness import Driver, running
+from textual.events import Key
 
 from specchat.paths import find_paths
 from specchat.transcript import Turn
@@ -43,6 +44,19 @@ async def test_a_prompt_typed_while_the_pair_loads_is_answered_when_it_is_ready(
         await user.idle()
         assert len(texts(user)) == 2
         assert texts(user)[1]
+
+
+async def test_enter_does_not_overtake_letters_that_are_still_on_their_way() -> None:
+    async with running("echo") as user:
+        await user.ready()
+        user.chat.prompt.focus()
+        await user.pilot.pause()
+        assert user.app._driver is not None
+        for key in "/set max_tokens 9\rTell me a story about a dog\r":
+            user.app._driver.send_message(Key("enter" if key == "\r" else key, key))
+        await user.until(lambda: branch(user))
+        assert texts(user)[0] == "Tell me a story about a dog"
+        assert user.chat.desk.settings.max_tokens == 9
 
 
 async def test_escape_ends_an_answer_within_a_round_and_keeps_it() -> None:

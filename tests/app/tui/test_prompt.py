@@ -69,13 +69,15 @@ async def paste(pilot: Pilot[None], text: str) -> None:
     await pilot.pause()
 
 
-async def test_enter_sends_and_the_text_stays_until_it_is_cleared() -> None:
+async def test_enter_sends_and_makes_room_and_what_was_refused_can_be_given_back() -> None:
     app = ChatApp()
     async with app.run_test() as pilot:
-        await pilot.press("h", "i", "enter")
+        await pilot.press("h", "i", "enter", "y", "o")
         await pilot.pause()
         assert app.chat.sent == ["hi"]
-        assert app.prompt.text == "hi"
+        assert app.prompt.text == "yo"
+        app.prompt.give_back("hi")
+        assert app.prompt.text == "hi\nyo"
 
 
 async def test_an_empty_prompt_is_not_sent() -> None:
@@ -227,6 +229,7 @@ async def test_keys_can_be_changed_for_the_prompt_and_for_the_screen() -> None:
     keys = {"send": "ctrl+t", "newline": "enter", "history_previous": "ctrl+k", "retry": "ctrl+e", "editor": "none"}
     app = ChatApp(["first"], keys)
     async with app.run_test() as pilot:
+        app.prompt.set_keys(keys)
         await pilot.press("a", "enter", "b", "ctrl+e", "ctrl+g", "ctrl+t")
         await pilot.pause()
         assert app.chat.sent == ["a\nb"]

@@ -24,6 +24,7 @@ from specchat.replay import Comparison, Step
 from specchat.transcript import Turn
 from specchat.tui.actions import Command, parse_prompt
 from specchat.tui.commands import HANDLERS
+from specchat.tui.commands.chat import require_idle
 from specchat.tui.keys import bindings, keymap
 from specchat.tui.status import status_of
 from specchat.tui.transcript.view import Kind, TranscriptView
@@ -136,15 +137,14 @@ class ChatScreen(Screen[None]):
     def _take_prompt(self, event: Prompt.Submitted) -> None:
         try:
             taken = parse_prompt(event.text)
+            self._remember(event.text)
+            if isinstance(taken, Command):
+                HANDLERS[taken.action.id](self, taken.argument)
+            else:
+                self.ask(taken)
         except SpecError as error:
             self.say(error)
-            return
-        self._remember(event.text)
-        if isinstance(taken, Command):
-            self.prompt.clear()
-            self.perform(taken.action.id, taken.argument)
-        else:
-            self.ask(taken)
+            self.prompt.give_back(event.text)
 
     @on(TranscriptView.RoundPicked)
     def _inspect_picked(self, event: TranscriptView.RoundPicked) -> None:
@@ -156,16 +156,9 @@ class ChatScreen(Screen[None]):
             self.notice(complaint, "warning")
 
     def ask(self, text: str) -> None:
-        """Send a prompt; it stays in the prompt box if nothing can be asked."""
-        if self.answering is not None:
-            self.notice("An answer is under way; Esc stops it.", "info")
-            return
-        try:
-            prompt, answer, job = self.desk.ask(text, self.editing)
-        except SpecError as error:
-            self.say(error)
-            return
-        self.prompt.clear()
+        """Send a prompt; raises UsageError while an answer is under way, and RegistryError for a pair that is not there."""
+        require_idle(self)
+        prompt, answer, job = self.desk.ask(text, self.editing)
         if self.editing is not None:
             self.editing = None
             self.show_conversation()
@@ -298,12 +291,14 @@ class ChatScreen(Screen[None]):
                 watcher = self.watchers.pop(job, None)
                 if watcher is not None:
                     watcher.end(report.error)
-            case LoadJob():
+            case LoadJob() as job:
+                if job is not self.desk.last_load:
+                    return
                 if report.error is not None:
-                    self.failure = report.error
+                    self.desk.last_load = None
                     self.say(report.error)
-        if isinstance(report.error, EngineLostError):
-            self.desk.ready = None
+        if report.error is not None and (isinstance(report.error, EngineLostError) or isinstance(report.job, LoadJob)):
+            self.desk.ready = self.desk.last_load = None
             self.failure = report.error
 
     def _settle(self, answer: Turn, report: Ended) -> None:
@@ -311,10 +306,8 @@ class ChatScreen(Screen[None]):
         if answer.id not in conversation.session.turns:
             return
         if not answer.text and answer.finish in (None, "stopped"):
-            text = conversation.withdraw(answer)
+            self.prompt.give_back(conversation.withdraw(answer))
             self.show_conversation()
-            if text and not self.prompt.text:
-                self.prompt.text = text
         else:
             conversation.catch_up()
             self.transcript.settle(answer)
@@ -352,6 +345,7 @@ class ChatScreen(Screen[None]):
         if view.theme in self.app.available_themes:
             self.app.theme = view.theme
         self.app.set_keymap(keymap(self.desk.settings.keys))
+        self.prompt.set_keys(self.desk.settings.keys)
         self.show_figures()
         self.show_status()
 

@@ -23,7 +23,7 @@ from specdec.errors import SpecError
 
 PAUSE_SECONDS = 0.1
 TITLE_LENGTH = 24
-SEARCHING = {"open", "move", "page", "first", "last", "rename", "delete", "undo"}
+SEARCHING = {"move", "page", "first", "last", "rename", "delete", "undo"}
 
 
 class SessionsScreen(ModalScreen[str | None]):
@@ -104,8 +104,9 @@ class SessionsScreen(ModalScreen[str | None]):
         self._deleted: list[SessionRow] = []
         self._pause: Timer | None = None
         self._wanted = open_id
+        self._asked = query
         self._list = SessionList(open_id)
-        self._search = Input(query, placeholder="Search titles and messages", select_on_focus=False, compact=True)
+        self._search = Input(query, placeholder="Search titles and messages", id="search", select_on_focus=False, compact=True)
         self._title = Input(id="title", compact=True)
         self._nothing = Label(id="nothing", markup=False)
         self._notice = Label(id="notice", markup=False)
@@ -134,9 +135,8 @@ class SessionsScreen(ModalScreen[str | None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys belong to the title while it is edited, and Delete to the query while there is something to delete in it."""
-        if action == "delete" and self._search.cursor_position < len(self._search.value):
-            return False
-        return not (self._title.display and action in SEARCHING)
+        editing = self._search.cursor_position < len(self._search.value) or not self._search.selection.is_empty
+        return not (self._title.display and action in SEARCHING) and not (action == "delete" and editing)
 
     def action_move(self, step: int) -> None:
         """Go up or down by some conversations."""
@@ -201,22 +201,21 @@ class SessionsScreen(ModalScreen[str | None]):
             self._end_rename()
             self.app.post_message(self.Renamed(row.id, title))
 
-    @on(Input.Submitted)
+    @on(Input.Submitted, "#search")
     def _open(self) -> None:
-        if not self._title.display and (row := self._list.current):
+        if row := self._list.current:
             self.dismiss(row.id)
 
     @on(SessionList.Clicked)
     def _clicked(self, event: SessionList.Clicked) -> None:
         self.dismiss(event.row.id)
 
-    @on(Input.Changed)
-    def _typed(self, event: Input.Changed) -> None:
+    @on(Input.Changed, "#search")
+    def _typed(self) -> None:
         """Search as soon as the typing pauses."""
-        if event.input is self._search and self.is_mounted:
-            if self._pause:
-                self._pause.stop()
-            self._wanted = ""
+        if self._pause:
+            self._pause.stop()
+        if self._search.value != self._asked:
             self._pause = self.set_timer(PAUSE_SECONDS, self._look)
 
     @on(Found)
@@ -226,6 +225,7 @@ class SessionsScreen(ModalScreen[str | None]):
             return
         gone = {row.id for row in self._deleted}
         self._list.show([row for row in found.rows if row.id not in gone], words(found.query), self._wanted)
+        self._wanted = ""
         self._count()
 
     @on(Failed)
@@ -234,7 +234,7 @@ class SessionsScreen(ModalScreen[str | None]):
 
     def _look(self) -> None:
         """Search on a thread of its own; only the last search counts."""
-        query = self._search.value
+        query = self._asked = self._search.value
 
         def search() -> None:
             try:

@@ -79,7 +79,7 @@ class SessionList(ScrollView, can_focus=False):
         """Put a changed session, or none, in the place of one."""
         self.rows[index : index + 1] = rows
         self.virtual_size = Size(0, len(self.rows) * LINES)
-        self.highlighted = self.highlighted
+        self.move(0)
         self.refresh()
 
     def move(self, step: int) -> None:

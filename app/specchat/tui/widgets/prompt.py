@@ -10,14 +10,15 @@ from textual.actions import SkipAction
 from textual.app import RenderResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.events import Key
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import TextArea
 from textual.widgets.text_area import EditResult
 
-from specchat.tui.actions import Action, commands_beginning
-from specchat.tui.keys import bindings
+from specchat.tui.actions import ACTIONS, Action, commands_beginning
+from specchat.tui.keys import bindings, effective_keys
 from specchat.visible import C0, C1, DELETE, DIRECTION
 
 PLACEHOLDER = "Ask something, or / for the commands"
@@ -35,7 +36,7 @@ class Completion:
 
 
 class Prompt(TextArea):
-    """The prompt; it posts `Submitted` and keeps its text until it is cleared.
+    """The prompt; it posts `Submitted` with its text and is empty then, since the next letters may be there already.
 
     `earlier` are the prompts typed before, oldest first. What was typed comes back when the user walks back from them.
     """
@@ -71,11 +72,31 @@ class Prompt(TextArea):
         self.earlier = [] if earlier is None else earlier
         self._back = 0
         self._edits: dict[int, str] = {}
+        self._actions: dict[str, str] = {}
+        self.set_keys({})
+
+    def set_keys(self, keys: dict[str, str]) -> None:
+        """Take the user's keys, by action id, in place of the registry's."""
+        effective = effective_keys(keys)
+        own = [action.id for action in ACTIONS if action.where == "prompt"]
+        self._actions = {key: action_id for action_id in own for key in effective[action_id].split(",") if key}
+
+    async def _on_key(self, event: Key) -> None:
+        action_id = self._actions.get(event.key)
+        if action_id is not None:
+            event.stop()
+            event.prevent_default()
+            self.action_do(action_id)
 
     def submit(self) -> None:
-        """Ask for the text to be sent, if there is any."""
+        """Ask for the text to be sent, if there is any, and make room for the next."""
         if self.text.strip():
             self.post_message(self.Submitted(self.text))
+            self.clear()
+
+    def give_back(self, text: str) -> None:
+        """Put a text that could not be used before what was typed since."""
+        self.load_text("\n".join(filter(None, (text, self.text))))
 
     def load_text(self, text: str) -> None:
         """Put another text in its place, the cursor at its end, and leave the earlier prompts."""
