@@ -9,42 +9,9 @@ from dataclasses import dataclass, field
 from specchat.marks import SOURCES
 from specchat.transcript import Turn
 from specdec.events import Done, Round, Source, Started, Statistics
+from specdec.statistics import DrafterTally
 
 RECENT = 120
-
-
-@dataclass
-class DrafterFigures:
-    """Counts of one drafter; the position lists start with the first drafted token of a round.
-
-    Tested are the drafted tokens compared with the target's until the first refusal, that one included.
-    """
-
-    tested: int = 0
-    accepted: int = 0
-    tested_by_position: list[int] = field(default_factory=list)
-    accepted_by_position: list[int] = field(default_factory=list)
-
-    @property
-    def acceptance(self) -> float:
-        """The part of the tested tokens that was accepted."""
-        return self.accepted / self.tested if self.tested else 0.0
-
-    @property
-    def by_position(self) -> list[float]:
-        """The same for each position of a draft."""
-        return [accepted / tested for accepted, tested in zip(self.accepted_by_position, self.tested_by_position, strict=True)]
-
-    def add(self, round_: Round) -> None:
-        """Count a round of this drafter."""
-        self.tested += round_.tested
-        self.accepted += round_.accepted
-        longer = round_.tested - len(self.tested_by_position)
-        self.tested_by_position += [0] * longer
-        self.accepted_by_position += [0] * longer
-        for position in range(round_.tested):
-            self.tested_by_position[position] += 1
-            self.accepted_by_position[position] += position < round_.accepted
 
 
 @dataclass
@@ -61,7 +28,7 @@ class LiveFigures:
     verify_ms: float = 0.0
     discarded: int = 0
     prompt_tokens: int = 0
-    drafters: dict[str, DrafterFigures] = field(default_factory=dict)
+    drafters: dict[str, DrafterTally] = field(default_factory=dict)
     tokens_by_source: dict[Source, int] = field(default_factory=lambda: dict.fromkeys(SOURCES, 0))
     recent: deque[int] = field(default_factory=lambda: deque(maxlen=RECENT))
     statistics: Statistics | None = None
@@ -144,6 +111,6 @@ class LiveFigures:
         self.verify_ms += round_.verify_ms
         self.recent.append(emitted)
         if round_.drafted:
-            self.drafters.setdefault(round_.drafter, DrafterFigures()).add(round_)
+            self.drafters.setdefault(round_.drafter, DrafterTally()).add(round_)
         if round_.accepted == round_.tested:
             self.discarded += round_.drafted - round_.tested

@@ -72,8 +72,8 @@ class ChatSession:
                 eos=pair.codec.eos,
                 max_tokens=request.max_tokens or pair.target.context,
             )
-            for round_, event, ended in self._rounds(request, prompt, limits, stopped):
-                tally.add(round_, sum(len(run.tokens) for run in event.runs))
+            for event, ended in self._rounds(request, prompt, limits, stopped):
+                tally.add(event)
                 tally.first_token_ms = tally.first_token_ms or (time.perf_counter() - began) * 1000
                 finish = ended or finish
                 yield event
@@ -118,8 +118,8 @@ class ChatSession:
 
     def _rounds(
         self, request: Chat, prompt: Sequence[int], limits: DecodingPlan, stopped: Callable[[], bool]
-    ) -> Iterator[tuple[DecodedRound, Round, Finish | None]]:
-        """Decoded rounds with the event each becomes; a stop string ends the answer in the middle of a round."""
+    ) -> Iterator[tuple[Round, Finish | None]]:
+        """The decoded rounds, the last with the reason for the end; a stop string ends the answer in the middle of a round."""
         pair = self.pair
         detokeniser = Detokeniser(pair.codec, prompt)
         stops = StopStrings(request.stop)
@@ -139,7 +139,7 @@ class ChatSession:
             if finish is not None and not stops.found:
                 tail = stops.push(detokeniser.flush()) + ("" if stops.found else stops.flush())
                 runs[-1] = (runs[-1][0], runs[-1][1] + tail, runs[-1][2])
-            yield round_, _event(request.id, index, round_, runs, pair.codec.decode(round_.drafted[round_.accepted :])), finish
+            yield _event(request.id, index, round_, runs, pair.codec.decode(round_.drafted[round_.accepted :])), finish
             if finish is not None:
                 return
 

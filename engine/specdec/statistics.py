@@ -1,16 +1,18 @@
-"""Counting what an answer cost, round by round."""
+"""Counting what an answer cost, round by round; free of torch, so that the app counts by the same rules."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from specdec.decoding import DecodedRound
-from specdec.events import DrafterStatistics, Statistics
+from specdec.events import DrafterStatistics, Round, Statistics
 
 
 @dataclass
 class DrafterTally:
-    """Counts of one drafter; the lists grow to its longest draft."""
+    """Counts of one drafter; the lists grow to its longest draft.
+
+    Tested are the drafted tokens compared with the target's until the first refusal, that one included.
+    """
 
     rounds: int = 0
     drafted: int = 0
@@ -19,9 +21,10 @@ class DrafterTally:
     tested_by_position: list[int] = field(default_factory=list)
     accepted_by_position: list[int] = field(default_factory=list)
 
-    def add(self, round_: DecodedRound) -> None:
+    def add(self, round_: Round) -> None:
+        """Count a round of this drafter."""
         self.rounds += 1
-        self.drafted += len(round_.drafted)
+        self.drafted += round_.drafted
         self.tested += round_.tested
         self.accepted += round_.accepted
         longer = round_.tested - len(self.tested_by_position)
@@ -31,7 +34,18 @@ class DrafterTally:
             self.tested_by_position[position] += 1
             self.accepted_by_position[position] += position < round_.accepted
 
+    @property
+    def acceptance(self) -> float:
+        """The part of the tested tokens that was accepted."""
+        return self.accepted / self.tested if self.tested else 0.0
+
+    @property
+    def by_position(self) -> list[float]:
+        """The same for each position of a draft."""
+        return [accepted / tested for accepted, tested in zip(self.accepted_by_position, self.tested_by_position, strict=True)]
+
     def statistics(self) -> DrafterStatistics:
+        """The counts as they go over the wire."""
         return DrafterStatistics.model_validate({**vars(self)})
 
 
@@ -49,10 +63,10 @@ class Tally:
     verify_ms: float = 0.0
     drafters: dict[str, DrafterTally] = field(default_factory=dict)
 
-    def add(self, round_: DecodedRound, emitted: int) -> None:
-        """Count a round of which `emitted` tokens belong to the answer (a stop string may cut some off)."""
+    def add(self, round_: Round) -> None:
+        """Count a round."""
         self.rounds += 1
-        self.answer_tokens += emitted
+        self.answer_tokens += sum(len(run.tokens) for run in round_.runs)
         self.draft_ms += round_.draft_ms
         self.verify_ms += round_.verify_ms
         if round_.drafted:

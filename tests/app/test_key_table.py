@@ -47,3 +47,8 @@ def test_a_file_without_marks_is_left_alone(tmp_path: Path) -> None:
 def test_the_table_needs_no_screen() -> None:
     code = "import sys, specchat.tui.keys; assert 'textual' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_the_readme_tells_the_keys_there_are() -> None:
+    checked = key_table("--check", SCRIPT.parents[1] / "README.md")
+    assert checked.returncode == 0, checked.stderr

@@ -49,8 +49,8 @@ def event_of(index: int, round_: DecodedRound) -> Round:
 
 def counted_by_engine(rounds: Sequence[DecodedRound]) -> Statistics:
     tally = Tally(prompt_tokens=40, reused_tokens=3, prefill_ms=25.0, first_token_ms=31.0)
-    for round_ in rounds:
-        tally.add(round_, len(round_.tokens))
+    for index, round_ in enumerate(rounds):
+        tally.add(event_of(index, round_))
     return tally.statistics(decode_ms=500.0)
 
 

@@ -8,12 +8,13 @@ from enum import Enum
 from textual.content import Content
 from textual.widget import Widget
 
-from specchat.live import DrafterFigures, LiveFigures
+from specchat.live import LiveFigures
 from specchat.tui.widgets.bars import bar, column, large, sparkline
 from specchat.tui.widgets.fitting import Form, fit
 from specchat.tui.widgets.styles import ACCENT, MUTED, STRONG
 from specdec.events import Ready
 from specdec.memory import size_text
+from specdec.statistics import DrafterTally
 
 NOTHING = "—"
 SEPARATOR = Content.styled(" · ", MUTED)
@@ -149,7 +150,7 @@ def _acceptance(figures: LiveFigures, width: int, room: _Room) -> Iterator[Conte
         yield _row("discarded after EOS", str(figures.discarded), width)
 
 
-def _positions(drafter: DrafterFigures, width: int) -> Iterator[Content]:
+def _positions(drafter: DrafterTally, width: int) -> Iterator[Content]:
     """For each position of a draft a column and the percentage below it, in as many pairs of rows as it takes."""
     parts = drafter.by_position
     each = max(width // 4, 1)
@@ -159,7 +160,7 @@ def _positions(drafter: DrafterFigures, width: int) -> Iterator[Content]:
         yield Content.styled("".join(f"{part * 100:>4.0f}" for part in shown), MUTED)
 
 
-def _slope(drafter: DrafterFigures) -> Iterator[Content]:
+def _slope(drafter: DrafterTally) -> Iterator[Content]:
     """The same in one row: the columns between the first percentage and the last."""
     parts = drafter.by_position
     if parts:
