@@ -68,10 +68,14 @@ def choose_models(
     if draft_model is not None and drafting.draft not in WITH_MODEL:
         raise UsageError(f"--draft-model has no use with --draft {drafting.draft}.", "Leave one of them out.")
     if target is not None:
-        return _options(target, draft_model, drafting, values)
-    spec = find_pair(load_registry(user_registry), pair or DEFAULT_PAIR)
-    values = {name: value if value is not None else getattr(spec, name, None) for name, value in values.items()}
-    return _options(spec.target, _draft_source(spec, draft_model or ""), drafting, values)
+        draft = draft_model
+    else:
+        spec = find_pair(load_registry(user_registry), pair or DEFAULT_PAIR)
+        values = {name: value if value is not None else getattr(spec, name, None) for name, value in values.items()}
+        target, draft = spec.target, _draft_source(spec, draft_model or "")
+    if drafting.draft == "model" and draft is None:
+        raise UsageError("--draft model needs a draft model, and none was chosen.", "Name one with --draft-model.")
+    return _options(target, draft, drafting, values)
 
 
 def options_for(pair: PairSpec, draft_name: str, context: int, exact: ExactChoice, drafting: Drafting) -> LoadOptions:
@@ -81,13 +85,14 @@ def options_for(pair: PairSpec, draft_name: str, context: int, exact: ExactChoic
     needs a model draft and there is none.
     """
     values = {"dtype": pair.dtype, "context": context or pair.context, "exact": exact}
-    return _options(pair.target, _draft_source(pair, draft_name), drafting, values)
+    draft = _draft_source(pair, draft_name)
+    if drafting.draft == "model" and draft is None:
+        raise UsageError("Drafting by the model alone needs a draft model, and none is chosen.", "Pick one with /pair, or try /draft auto.")
+    return _options(pair.target, draft, drafting, values)
 
 
 def _options(target: str, draft: str | None, drafting: Drafting, values: Mapping[str, Any]) -> LoadOptions:
     """The load options, checked; a model draft that the drafting cannot use is not loaded."""
-    if drafting.draft == "model" and draft is None:
-        raise UsageError("--draft model needs a draft model, and none was chosen.", "Name one with --draft-model.")
     return checked(LoadOptions, target=target, draft=draft if drafting.draft in WITH_MODEL else None, **values)
 
 

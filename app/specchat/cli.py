@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -80,10 +80,11 @@ def answer(
     from specchat.choices import Job, checked, choose_models
     from specchat.client import ENGINE_COMMAND
     from specchat.console import note
+    from specchat.engine_log import complaint
     from specchat.oneshot import Form, answer_once
     from specchat.paths import find_paths
     from specchat.plain import chat_in_lines
-    from specchat.prompt import check_arguments, read_prompt
+    from specchat.prompt import at_terminal, check_arguments, read_prompt
     from specdec.errors import UsageError
     from specdec.options import Drafting, Sampling
 
@@ -100,22 +101,30 @@ def answer(
     drafting = checked(Drafting, draft=draft, draft_tokens=draft_tokens, accept=accept)
     if accept.startswith("threshold"):
         note(f"--accept {accept} is lossy: the text may differ from the target's own.")
+    sampling = checked(
+        Sampling, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty, seed=seed
+    )
+    engine: Sequence[str] = context.obj or ENGINE_COMMAND
+
+    def models() -> LoadOptions:
+        return choose_models(paths.user_registry, drafting, pair, target, draft_model, dtype=dtype, context=context_tokens, exact=exact)
+
+    if prompt is None and not plain and at_terminal():
+        return _open_app(context, models, paths, engine)
+    log_complaint = complaint(paths.engine_log)
+    if log_complaint:
+        note(log_complaint)
     job = Job(
-        load=choose_models(paths.user_registry, drafting, pair, target, draft_model, dtype=dtype, context=context_tokens, exact=exact),
-        sampling=checked(
-            Sampling, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty, seed=seed
-        ),
+        load=models(),
+        sampling=sampling,
         drafting=drafting,
         max_tokens=max_tokens,
         stop=tuple(stop or ()),
         system=system,
     )
-    engine: Sequence[str] = context.obj or ENGINE_COMMAND
     if plain:
         return chat_in_lines(job, marks, statistics, engine, paths.engine_log)
     text = read_prompt(prompt)
-    if text is None:
-        return _open_app(context, job.load, paths, engine)
     form: Form = "json" if as_json else "jsonl" if as_events else "text"
     return answer_once(job, text, form, marks, statistics, engine, paths.engine_log)
 
@@ -125,7 +134,7 @@ app.command("export")(export_session)
 app.command("import")(import_file)
 
 
-def _open_app(context: typer.Context, load: LoadOptions, paths: Paths, engine: Sequence[str]) -> int:
+def _open_app(context: typer.Context, models: Callable[[], LoadOptions], paths: Paths, engine: Sequence[str]) -> int:
     from specchat.tui.run import run_app, settings_changes
     from specdec.errors import UsageError
 
@@ -134,6 +143,11 @@ def _open_app(context: typer.Context, load: LoadOptions, paths: Paths, engine: S
             "There is no prompt, and no terminal for the app.", "`specchat -p TEXT` answers one, `specchat --plain` chats line by line."
         )
     given = {name: value for name, value in context.params.items() if _on_the_command_line(context, name)}
+    useless = [option for option in ("as_json", "as_events", "statistics", "stop") if option in given]
+    if useless:
+        named = {"as_json": "--json", "as_events": "--jsonl", "statistics": "--stats", "stop": "--stop"}[useless[0]]
+        raise UsageError(f"{named} needs a prompt.", "Give one with -p TEXT, or leave the option out to open the app.")
+    load = models() if {"pair", "target", "draft_model", "dtype"} & given.keys() else None
     own_models = load if {"target", "draft_model", "dtype"} & given.keys() else None
     return run_app(paths, engine, settings_changes(given), own_models)
 

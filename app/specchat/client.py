@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from specchat.engine_log import last_line, open_log
+from specchat.engine_log import last_line, open_log_or_none
 from specdec.errors import EngineLostError, ProtocolError
 from specdec.events import (
     PROTOCOL_VERSION,
@@ -90,7 +90,7 @@ class EngineClient:
 
         Raises EngineLostError if it ends or stays silent, ProtocolError if it speaks anything but this protocol version.
         """
-        with open_log(self._log) as log:
+        with open_log_or_none(self._log) as log:
             log_start = log.tell()
             try:
                 process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True)

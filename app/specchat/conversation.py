@@ -8,7 +8,7 @@ from collections.abc import Callable
 from specchat.store import Store
 from specchat.transcript import Session, Setup, Turn, new_session, title_of
 from specdec.errors import SpecError, UsageError
-from specdec.events import Done, Error, Event, Round, Started
+from specdec.events import Done, Error, Event, Ready, Round, Started
 
 Complain = Callable[[SpecError], None]
 
@@ -16,6 +16,9 @@ Complain = Callable[[SpecError], None]
 def apply(turn: Turn, event: Event) -> None:
     """Add to an answer what the engine said."""
     match event:
+        case Ready() if turn.setup is not None:
+            known = {name: getattr(event, name) for name in ("draft", "dtype", "device", "exact", "context")}
+            turn.setup = turn.setup.model_copy(update=known)
         case Started() if turn.setup is not None:
             turn.setup = turn.setup.model_copy(update={"sampling": event.sampling})
         case Round():
@@ -34,11 +37,11 @@ class Recorder:
     `complain`; the answer streams on.
     """
 
-    def __init__(self, store: Store, turn: Turn, complain: Complain) -> None:
+    def __init__(self, store: Store, turn: Turn, complain: Complain, saving: bool = True) -> None:
         self._store = store
         self._turn = copy.deepcopy(turn)
         self._complain = complain
-        self._saving = True
+        self._saving = saving
 
     def __call__(self, event: Event) -> None:
         known = len(self._turn.rounds)
@@ -146,8 +149,8 @@ class Conversation:
         return Conversation(self._store, copied, self._complain)
 
     def recorder(self, answer: Turn) -> Recorder:
-        """What saves an answer while it streams."""
-        return Recorder(self._store, answer, self._failed)
+        """What saves an answer while it streams, unless its beginning could not be saved: then all of it is saved at its end."""
+        return Recorder(self._store, answer, self._failed, saving=not self._unsaved)
 
     def catch_up(self) -> None:
         """Try again to save what could not be saved."""

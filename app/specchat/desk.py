@@ -8,23 +8,23 @@ from pydantic import BaseModel
 
 from specchat.choices import options_for
 from specchat.conversation import Conversation
-from specchat.engine_thread import ChatJob, EngineThread, LoadJob
+from specchat.engine_thread import ChatJob, CountJob, EngineThread, LoadJob
 from specchat.paths import Paths
 from specchat.settings import Settings
 from specchat.settings_file import save_settings
-from specchat.store import Store
+from specchat.store import SessionRow, Store
 from specchat.transcript import Setup, Turn
-from specdec.errors import SpecError
-from specdec.events import Ready
-from specdec.options import LoadOptions
-from specdec.registry import find_pair, load_registry
+from specdec.errors import RegistryError, SpecError
+from specdec.events import Count, Ready
+from specdec.options import LoadOptions, Message
+from specdec.registry import PairSpec, find_pair, load_registry
 
 
 class Desk:
     """What a screen works with. `complain` gets the errors that stop nothing: something could not be saved.
 
     `settings` are those in force: the file's, changed by the command line and by commands such as /seed, which the file never sees.
-    `ready` is what the engine said of the loaded pair, `None` until then.
+    `deleted` are the conversations that can be brought back. `ready` is what the engine said of the loaded pair, `None` until then.
     """
 
     def __init__(self, paths: Paths, store: Store, settings: Settings, engine: EngineThread, complain: Callable[[SpecError], None]) -> None:
@@ -34,6 +34,7 @@ class Desk:
         self.engine = engine
         self.complain = complain
         self.ready: Ready | None = None
+        self.deleted: list[SessionRow] = []
         self.last_load: LoadJob | None = None
         self.own_models: LoadOptions | None = None
         self.conversation = self._fresh()
@@ -43,16 +44,27 @@ class Desk:
         """The pair in use, or the target of one's own."""
         return self.own_models.target if self.own_models else self.settings.pair
 
-    def load_options(self) -> LoadOptions:
-        """What the settings say to load; raises RegistryError for a pair or draft that is not listed."""
+    def registry(self) -> dict[str, PairSpec]:
+        """All pairs; where the user's own file cannot be read, that is complained of and the shipped ones are there."""
+        try:
+            return load_registry(self.paths.user_registry)
+        except RegistryError as error:
+            self.complain(error)
+            return load_registry()
+
+    def load_options(self, settings: Settings | None = None) -> LoadOptions:
+        """What the settings, by default those in force, say to load.
+
+        Raises RegistryError for a pair or draft that is not listed, and UsageError for choices that contradict each other.
+        """
         if self.own_models is not None:
             return self.own_models
-        chosen = self.settings
-        spec = find_pair(load_registry(self.paths.user_registry), chosen.pair)
+        chosen = settings or self.settings
+        spec = find_pair(self.registry(), chosen.pair)
         return options_for(spec, chosen.draft_model, chosen.context, chosen.exact, chosen.drafting)
 
     def load(self, restart: bool = False) -> None:
-        """Load the pair of the settings; raises RegistryError."""
+        """Load the pair of the settings; raises RegistryError and UsageError."""
         job = LoadJob(self.load_options(), restart)
         self.ready = None
         self.last_load = job
@@ -111,6 +123,16 @@ class Desk:
         if answer.setup is None:
             answer.setup = self._setup()
         return self._submit(answer)
+
+    def count(self, text: str, instead_of: Turn | None = None) -> CountJob:
+        """Let the engine count, if it is free, the tokens that the conversation would have with a prompt; the job reports them."""
+        session = self.conversation.session
+        last = instead_of.parent if instead_of else session.head
+        before = session.messages(last) if last else []
+        chat = self._setup().chat([*before, Message(role="user", content=text)])
+        job = CountJob(Count(messages=chat.messages, thinking=chat.thinking))
+        self.engine.submit(job)
+        return job
 
     def close(self) -> None:
         """End the engine and the store."""

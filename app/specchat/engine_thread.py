@@ -13,7 +13,7 @@ from specchat.answer import Watch, error_of, load
 from specchat.client import EngineClient
 from specchat.replay import Step
 from specdec.errors import SpecError, UsageError
-from specdec.events import Chat, Error, Event
+from specdec.events import Chat, Count, Error, Event, Ready
 from specdec.options import LoadOptions
 
 Stopped = Callable[[], bool]
@@ -29,7 +29,7 @@ class LoadJob:
 
 @dataclass(eq=False)
 class ChatJob:
-    """Decode one answer; `record` sees every event, an error included, before the screen does."""
+    """Decode one answer; `record` sees what is loaded, then every event, an error included, before the screen does."""
 
     chat: Chat
     record: Watch
@@ -42,7 +42,17 @@ class CallJob:
     work: Callable[[EngineClient, Callable[[Step], None], Stopped], None]
 
 
-Job = LoadJob | ChatJob | CallJob
+@dataclass(eq=False)
+class CountJob:
+    """Count the tokens of a conversation; dropped unless a pair is loaded and no other job waits.
+
+    Nobody waits for it, so it is never `current`.
+    """
+
+    count: Count
+
+
+Job = LoadJob | ChatJob | CallJob | CountJob
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ class EngineThread:
         self._woken = False
         self._current: Job | None = None
         self._wanted: LoadOptions | None = None
-        self._loaded: LoadOptions | None = None
+        self._loaded: Ready | None = None
         self._request = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="engine-jobs", daemon=True)
@@ -164,6 +174,9 @@ class EngineThread:
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
+            if isinstance(job, CountJob):
+                self._count(job)
+                continue
             self._stop.clear()
             self._current = job
             self._report(Begun(job))
@@ -175,7 +188,19 @@ class EngineThread:
             self._current = None
             self._report(Ended(job, error))
 
-    def _do(self, job: Job) -> None:
+    def _count(self, job: CountJob) -> None:
+        if self._loaded is None or not self._client.alive or not self._jobs.empty():
+            self._report(Ended(job, dropped=True))
+            return
+        error: SpecError | None = None
+        try:
+            for event in self._client.events(self._client.send(job.count)):
+                self._report(Said(job, event))
+        except SpecError as failure:
+            error = failure
+        self._report(Ended(job, error))
+
+    def _do(self, job: LoadJob | ChatJob | CallJob) -> None:
         def watch(event: Event) -> None:
             self._report(Said(job, event))
 
@@ -194,12 +219,11 @@ class EngineThread:
 
     def _load(self, watch: Watch) -> None:
         if self._wanted is None:
-            raise UsageError("No pair is loaded.", "Pick one with Ctrl+O.")
+            raise UsageError("No pair is loaded.", "Pick one with /pair.")
         self._loaded = None
         if not self._client.alive:
             watch(self._client.start())
-        load(self._client, self._wanted, watch)
-        self._loaded = self._wanted
+        self._loaded = load(self._client, self._wanted, watch)
 
     def _need_pair(self, watch: Watch) -> None:
         if self._loaded is None or not self._client.alive:
@@ -207,6 +231,8 @@ class EngineThread:
 
     def _chat(self, job: ChatJob, watch: Watch) -> None:
         try:
+            if self._loaded is not None:
+                job.record(self._loaded)
             self._request = self._client.send(job.chat)
             if self._stop.is_set():
                 self._client.stop(self._request)

@@ -46,6 +46,11 @@ class Paths:
         return self.logs.parent / "history.jsonl"
 
     @property
+    def app_log(self) -> Path:
+        """The app's own unexpected errors."""
+        return self.logs / "app.log"
+
+    @property
     def engine_log(self) -> Path:
         """What the engine process writes to its stderr."""
         return self.logs / "engine.log"

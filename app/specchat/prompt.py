@@ -8,17 +8,19 @@ import sys
 from specdec.errors import UsageError
 
 
-def read_prompt(given: str | None) -> str | None:
-    """The prompt, or `None` if there is none because stdin is a terminal and nothing was given.
+def at_terminal() -> bool:
+    """Whether a person sits at stdin."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def read_prompt(given: str | None) -> str:
+    """The prompt that was given or is piped.
 
     `-` means stdin; text together with piped stdin is the text, a blank line, then stdin. Raises UsageError for an empty prompt
     and for bytes that are not UTF-8.
     """
-    at_terminal = sys.stdin is not None and sys.stdin.isatty()
-    if at_terminal and given is None:
-        return None
     text = "" if given in (None, "-") else given
-    piped = "" if sys.stdin is None or (at_terminal and given != "-") else decode(sys.stdin.buffer.read(), "Standard input").rstrip("\n")
+    piped = "" if sys.stdin is None or (at_terminal() and given != "-") else decode(sys.stdin.buffer.read(), "Standard input").rstrip("\n")
     parts = [part for part in (text, piped) if part and part.strip()]
     if not parts:
         raise UsageError("The prompt is empty.", "Give one with -p TEXT or through a pipe.")

@@ -101,10 +101,15 @@ def _store() -> Iterator[Store]:
 
 def _format(name: str | None, output: str) -> Format:
     """The format that was named, else the one the output's name ends with, else Markdown; raises UsageError."""
+    from pathlib import PurePath
+
     from specchat.export import FORMATS, format_of
     from specdec.errors import UsageError
 
     if name is None:
+        suffix = PurePath(output).suffix
+        if suffix and not output.endswith("/") and format_of(output) is None:
+            raise UsageError(f"No format has names that end in {suffix!r}.", f"Name one with --format: {', '.join(FORMATS)}.")
         return format_of(output) or FORMATS["markdown"]
     if name not in FORMATS:
         raise UsageError(f"There is no format {name!r}.", f"There are {', '.join(FORMATS)}.")

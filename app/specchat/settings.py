@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from specdec.options import MAX_DRAFT_TOKENS, Drafting, ExactChoice, Sampling
 
 Marks = Literal["style", "glyph", "off"]
+LEAST_CONTEXT = 16
 
 ALLOWED: dict[str, str] = {
     "pair": "the name of a pair",
-    "draft_model": "the name of one of the pair's drafts, or empty for its first",
-    "context": "a whole number of tokens, or 0 for the pair's own",
+    "draft_model": "the name of one of the pair's drafts, none for no model draft, or empty for its first",
+    "context": f"a whole number of tokens from {LEAST_CONTEXT}, or 0 for the pair's own",
     "exact": "auto, on or off",
     "system": "a text, or empty for none",
     "max_tokens": "a whole number from 1, or empty for no limit",
@@ -53,9 +54,9 @@ class View(Group):
 class Settings(Group):
     """Everything a user can set; `keys` maps an action's id to the keys that replace its own, separated by commas.
 
-    `draft_model` names a draft of the pair, or is empty for its first one. `context` 0 is the pair's own. `system` is the system
-    prompt that new conversations begin with. `max_tokens` `None` lets an answer grow to the end of the context, `thinking` `None`
-    leaves reasoning to the model.
+    `draft_model` names a draft of the pair, is `none` for no model draft, or empty for the pair's first. `context` 0 is the pair's
+    own. `system` is the system prompt that new conversations begin with. `max_tokens` `None` lets an answer grow to the end of the
+    context, `thinking` `None` leaves reasoning to the model.
     """
 
     pair: str = "demo"
@@ -69,6 +70,13 @@ class Settings(Group):
     drafting: Drafting = Drafting()
     view: View = View()
     keys: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("context")
+    @classmethod
+    def _own_or_usable(cls, context: int) -> int:
+        if 0 < context < LEAST_CONTEXT:
+            raise ValueError(f"must be {ALLOWED['context']}")
+        return context
 
 
 def flatten(settings: Settings) -> dict[str, object]:

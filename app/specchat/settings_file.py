@@ -40,7 +40,8 @@ def load_settings(path: Path) -> tuple[Settings, str]:
     except UnicodeDecodeError as error:
         return Settings(), f"{path} is not UTF-8 at byte offset {error.start}. All settings have their defaults; mend the file."
     except (ValueError, RecursionError) as error:
-        return Settings(), f"{path} is not TOML: {visible(str(error))}. All settings have their defaults; mend that line."
+        advice = f"mend that line, or change something in the app, which keeps the file as {path.name}.bak"
+        return Settings(), f"{path} is not TOML: {visible(str(error))}. All settings have their defaults; {advice}."
     settings, wrong = _usable(table)
     if not wrong:
         return settings, ""
@@ -150,7 +151,7 @@ def _usable(table: dict[str, Any]) -> tuple[Settings, dict[str, object]]:
         try:
             return Settings.model_validate(table, strict=True), wrong
         except ValidationError as error:
-            for place in {tuple(str(part) for part in problem["loc"][:2]) for problem in error.errors()}:
+            for place in sorted({tuple(str(part) for part in problem["loc"][:2]) for problem in error.errors()}):
                 wrong[".".join(place)] = _parent(table, place).pop(place[-1])
 
 

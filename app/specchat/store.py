@@ -29,7 +29,7 @@ GONE = "It was deleted, or a damaged file took it; `specchat sessions` lists wha
 LISTED = "deleted IS NULL AND EXISTS (SELECT 1 FROM turn WHERE turn.session = session.id)"
 SAVE_SESSION = """INSERT INTO session (id, title, created, updated, pair, system, head) VALUES (?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET title = excluded.title, created = excluded.created, updated = excluded.updated,
-    pair = excluded.pair, system = excluded.system, head = excluded.head"""
+    pair = excluded.pair, system = excluded.system, head = excluded.head, deleted = NULL"""
 
 
 class StoreError(SpecError):
@@ -57,13 +57,14 @@ class SessionRow:
 class Store:
     """The conversations of a user, for any number of threads and processes at a time; all methods raise StoreError.
 
-    `notice` is a sentence and a next step when something was wrong at opening, else empty.
+    `lasting` says whether it outlives the process; `notice` is a sentence and a next step when something was wrong at opening, else empty.
     """
 
     def __init__(self, path: Path | None) -> None:
         """Open or create the file; `None` keeps everything in memory."""
         self._where = "The session store in memory" if path is None else f"The session store {path}"
         self._path = path
+        self.lasting = path is not None
         self._lock = threading.Lock()
         self.notice = ""
         with self._typed_errors():
@@ -116,7 +117,7 @@ class Store:
         raise StoreError(f"“{visible(name)}” could be {named}{more}.", "Give more of the id.")
 
     def save(self, session: Session) -> None:
-        """Insert or update what a session says of itself; its turns are left alone."""
+        """Insert or update what a session says of itself; its turns are left alone. One that was deleted elsewhere comes back."""
         with self._writing() as db:
             db.execute(SAVE_SESSION, session_row(session))
 

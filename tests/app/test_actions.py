@@ -157,5 +157,5 @@ def test_every_binding_runs_its_action_under_its_id() -> None:
     made = {binding.id: binding for binding in every if isinstance(binding, Binding)}
     assert made.keys() == BY_ID.keys()
     for action_id, binding in made.items():
-        assert binding.action == f"do('{action_id}')"
+        assert binding.action.removeprefix("screen.") == f"do('{action_id}')"
         assert binding.tooltip == BY_ID[str(action_id)].help

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from specchat.choices import options_for
+from specchat.choices import choose_models, options_for
 from specdec.errors import RegistryError, UsageError
 from specdec.options import Drafting
 from specdec.registry import DraftSpec, PairSpec
@@ -45,7 +47,12 @@ def test_a_draft_that_the_drafting_cannot_use_is_not_loaded(choice: str) -> None
 def test_what_cannot_be_loaded_is_refused() -> None:
     with pytest.raises(RegistryError, match="no draft named huge"):
         source("huge")
-    with pytest.raises(UsageError, match="needs a draft model"):
+    with pytest.raises(UsageError, match="needs a draft model") as caught:
         source("none", drafting=Drafting(draft="model"))
+    assert "/pair" in caught.value.next_step
+    assert "--" not in str(caught.value)
+    with pytest.raises(UsageError, match="--draft model needs a draft model") as caught:
+        choose_models(Path("models.toml"), Drafting(draft="model"), None, "own/target", None)
+    assert "--draft-model" in caught.value.next_step
     with pytest.raises(UsageError, match="context"):
         options_for(PAIR, "", 1, "auto", AUTO)

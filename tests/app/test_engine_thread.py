@@ -11,11 +11,11 @@ import pytest
 from tests.app.harness import FAKE_ENGINE
 
 from specchat.client import EngineClient
-from specchat.engine_thread import Begun, CallJob, ChatJob, Ended, EngineThread, LoadJob, Report, Said, Stepped
+from specchat.engine_thread import Begun, CallJob, ChatJob, CountJob, Ended, EngineThread, LoadJob, Report, Said, Stepped
 from specchat.live import LiveFigures
 from specchat.replay import Step
 from specdec.errors import EngineLostError, SpecError
-from specdec.events import Chat, Done, Event, Ready, Round
+from specdec.events import Chat, Count, Counted, Done, Event, Ready, Round
 from specdec.options import LoadOptions, Message
 
 STEP = Step("plain", 1, 1, 1, LiveFigures(), "")
@@ -51,6 +51,11 @@ class Listener:
 
     def said(self, sort: type[Sort]) -> list[Sort]:
         return [report.event for report in self.reports if isinstance(report, Said) and isinstance(report.event, sort)]
+
+    def count(self, messages: int = 2) -> CountJob:
+        job = CountJob(Count(messages=(Message(role="user", content="x"),) * messages))
+        self.thread.submit(job)
+        return job
 
     def chat(self, text: str = "hello") -> ChatJob:
         job = ChatJob(Chat(messages=(Message(role="user", content=text),)), self.recorded.append)
@@ -167,6 +172,47 @@ def test_work_of_several_requests_gets_the_client_and_hears_stop(listen: Callabl
     assert listener.ended(job).error is None
     assert seen == [True]
     assert [report.step for report in listener.reports if isinstance(report, Stepped)] == [STEP] * 3
+
+
+def test_tokens_are_counted_beside_the_jobs(listen: Callable[..., Listener]) -> None:
+    listener = listen("echo")
+    load = LoadJob(LOAD)
+    listener.thread.submit(load)
+    listener.ended(load)
+    job = listener.count()
+    assert listener.ended(job) == Ended(job)
+    assert [(counted.tokens, counted.context) for counted in listener.said(Counted)] == [(10, 4096)]
+    assert not any(isinstance(report, Begun) and report.job is job for report in listener.reports)
+    assert listener.thread.current is None
+
+
+def test_a_count_is_dropped_while_no_pair_is_loaded_and_loads_none(listen: Callable[..., Listener]) -> None:
+    listener = listen("echo")
+    assert listener.ended(listener.count()).dropped
+    assert not listener.said(Ready)
+
+
+def test_a_count_after_a_loss_starts_no_engine(listen: Callable[..., Listener]) -> None:
+    listener = listen("crash")
+    listener.thread.submit(LoadJob(LOAD))
+    assert isinstance(listener.ended(listener.chat()).error, EngineLostError)
+    assert listener.ended(listener.count()).dropped
+    assert len(listener.said(Ready)) == 1
+
+
+def test_a_count_gives_way_to_what_waits(listen: Callable[..., Listener]) -> None:
+    listener = listen("stall")
+    listener.thread.submit(LoadJob(LOAD))
+    answer = listener.chat()
+    listener.until(lambda report: isinstance(report, Said) and isinstance(report.event, Round) and report.event.index == 2)
+    first, second = listener.count(), listener.count(3)
+    listener.thread.submit(LoadJob(LOAD))
+    last = listener.count(4)
+    assert listener.ended(answer).error is None
+    assert listener.ended(first).dropped
+    assert listener.ended(second).dropped
+    assert not listener.ended(last).dropped
+    assert [counted.tokens for counted in listener.said(Counted)] == [20]
 
 
 def test_closing_leaves_no_process_behind(tmp_path: Path) -> None:

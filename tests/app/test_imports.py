@@ -7,8 +7,13 @@ import pkgutil
 import subprocess
 import sys
 
+import pytest
+from tests.app.harness import FAKE_ENGINE
+
 import specchat
 
+NAMES = [module.name for module in pkgutil.walk_packages(specchat.__path__, "specchat.") if not module.name.endswith("__main__")]
+TENSORS = {"torch", "transformers", "safetensors", "bitsandbytes"}
 REPORT = "import json, sys; print(json.dumps(sorted(name for name in sys.modules if '.' not in name)), file=sys.stderr)"
 
 
@@ -26,8 +31,20 @@ def test_help_imports_nothing_slow() -> None:
     assert not modules & {"torch", "transformers", "textual", "huggingface_hub", "safetensors", "bitsandbytes", "numpy", "pydantic", "rich"}
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["pairs"], ["paths"], ["sessions"], ["-p", "Hello?"]])
+def test_what_needs_no_screen_does_not_import_textual(arguments: list[str]) -> None:
+    modules = imported_by(f"import sys; sys.argv[1:] = {arguments}; from specchat.cli import main; main({[*FAKE_ENGINE, 'echo']})")
+    assert "specchat" in modules
+    assert not modules & {"textual", *TENSORS}
+
+
 def test_no_module_of_the_app_imports_a_tensor_library() -> None:
-    names = [module.name for module in pkgutil.walk_packages(specchat.__path__, "specchat.") if not module.name.endswith("__main__")]
-    modules = imported_by("\n".join(f"import {name}" for name in names))
-    assert len(names) > 10
-    assert not modules & {"torch", "transformers", "safetensors", "bitsandbytes"}
+    modules = imported_by("\n".join(f"import {name}" for name in NAMES))
+    assert {"specchat", "textual"} <= modules
+    assert not modules & TENSORS
+
+
+def test_only_the_screens_import_textual() -> None:
+    names = [name for name in NAMES if not name.startswith("specchat.tui")]
+    assert {"specchat.desk", "specchat.engine_thread", "specchat.export"} <= set(names)
+    assert "textual" not in imported_by("\n".join(f"import {name}" for name in names))

@@ -14,14 +14,19 @@ from specdec.events import Run, Source
 
 ANY_SOURCE = st.sampled_from(SOURCES)
 UNSAFE = st.text(
-    st.one_of(st.characters(codec="utf-8"), st.characters(max_codepoint=0xA0), st.characters(min_codepoint=0x2000, max_codepoint=0x2070))
+    st.one_of(
+        st.characters(codec="utf-8"),
+        st.characters(max_codepoint=0xA0),
+        st.characters(min_codepoint=0x2000, max_codepoint=0x2070),
+        st.characters(categories=["Cs"]),
+    )
 )
 
 
 @given(UNSAFE)
 def test_what_is_shown_holds_no_control_character(text: str) -> None:
     shown = visible(text)
-    assert not [char for char in shown if unicodedata.category(char) == "Cc" and char not in "\n\t"]
+    assert not [char for char in shown if unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t"]
     assert not [
         char for char in shown if unicodedata.bidirectional(char) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
     ]

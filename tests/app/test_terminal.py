@@ -24,8 +24,8 @@ def test_json_on_a_terminal_is_ascii() -> None:
 def test_marks_show_each_source_in_colour_and_style_with_a_legend() -> None:
     with Terminal("stream", *ASK, "--marks") as screen:
         assert screen.wait() == 0
-    answer = "\x1b[4;32mw0 \x1b[0m\x1b[7;36mw1 \x1b[0m\x1b[1;33mw2 \x1b[0m\x1b[1;4;35mw3 \x1b[0mw4 \r\n"
-    legend = "\x1b[4;32mdraft\x1b[0m 1  \x1b[7;36mngram\x1b[0m 1  \x1b[1;33mcorrected\x1b[0m 1  \x1b[1;4;35mbonus\x1b[0m 1  target 1\r\n"
+    answer = "\x1b[4;34mw0 \x1b[0m\x1b[3;4;33mw1 \x1b[0m\x1b[1;31mw2 \x1b[0m\x1b[3;32mw3 \x1b[0mw4 \r\n"
+    legend = "\x1b[4;34mdraft\x1b[0m 1  \x1b[3;4;33mn-gram\x1b[0m 1  \x1b[1;31mcorrected\x1b[0m 1  \x1b[3;32mbonus\x1b[0m 1  target 1\r\n"
     assert answer + legend in screen.shown
 
 
@@ -33,7 +33,7 @@ def test_marks_without_colour_are_text_styles(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("NO_COLOR", "1")
     with Terminal("stream", *ASK, "--marks") as screen:
         assert screen.wait() == 0
-    assert "\x1b[4mw0 \x1b[0m\x1b[7mw1 \x1b[0m\x1b[1mw2 \x1b[0m\x1b[1;4mw3 \x1b[0mw4 \r\n" in screen.shown
+    assert "\x1b[4mw0 \x1b[0m\x1b[3;4mw1 \x1b[0m\x1b[1mw2 \x1b[0m\x1b[3mw3 \x1b[0mw4 \r\n" in screen.shown
 
 
 def test_load_progress_is_shown_and_taken_away() -> None:
@@ -43,12 +43,19 @@ def test_load_progress_is_shown_and_taken_away() -> None:
     assert f"\r{progress}\r{' ' * len(progress)}\r" in screen.shown
 
 
-def test_without_a_prompt_the_two_ways_to_ask_are_named() -> None:
+def test_without_a_prompt_a_dumb_terminal_is_told_the_two_ways_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
     with Terminal("crash-load") as screen:
         assert screen.wait() == 2
         assert "specchat -p TEXT" in screen.shown
         assert "specchat --plain" in screen.shown
         assert screen.shown.count("\n") == 1
+
+
+def test_options_for_an_answer_do_not_open_the_app() -> None:
+    with Terminal("crash-load", "--json") as screen:
+        assert screen.wait() == 2
+        assert "--json needs a prompt" in screen.shown
 
 
 def test_a_dash_reads_the_prompt_from_the_terminal() -> None:

@@ -181,3 +181,20 @@ def test_a_killed_app_loses_nothing_but_the_last_round_and_leaves_no_engine(term
     assert len(continued.text) > len(begun)
     assert continued.finish is not None
     store.close()
+
+
+def test_odd_bytes_and_a_failing_editor_change_nothing_and_a_signal_ends_it_in_order(terminal: Tmux) -> None:
+    terminal.type(f"EDITOR=false {RUN} --pair demo; echo code $?")
+    terminal.keys("Enter")
+    terminal.until("● ready")
+    terminal.type("half a prompt")
+    terminal.until("half a prompt")
+    terminal.keys("-H", "ff")
+    terminal.keys("C-g")
+    terminal.until("The editor false ended with code 1")
+    terminal.until("half a prompt")
+    os.kill(app_pid(), signal.SIGTERM)
+    terminal.until("code 143")
+    terminal.type("stty -a | grep -o ' echo '; echo the shell is back")
+    terminal.keys("Enter")
+    terminal.until(r"\n echo\s*\nthe shell is back")

@@ -27,7 +27,7 @@ def test_the_wheel_holds_the_registry_and_the_demo_pair(wheel: Path) -> None:
     for model in ("target", "sibling"):
         for file in ("config.json", "model.safetensors", "tokenizer.json", "generation_config.json", "README.md"):
             assert f"specdec/demo/{model}/{file}" in names
-    assert {"specdec/py.typed", "specchat/py.typed", "specchat/cli.py"} <= names
+    assert {"specdec/py.typed", "specchat/py.typed", "specchat/cli.py", "specchat/tui/specchat.tcss"} <= names
     assert not [name for name in names if name.startswith("tests/")]
 
 

@@ -77,7 +77,7 @@ def _reserve(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
-        raise ExistsError(f"{path} exists already.", "Choose another name, or allow overwriting it.") from None
+        raise ExistsError(f"{path} exists already.", "Choose another name, or replace it with --overwrite.") from None
 
 
 @contextmanager

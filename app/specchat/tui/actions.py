@@ -16,7 +16,8 @@ Where = Literal["anywhere", "prompt", "message"]
 class Action:
     """One thing to do. `keys` are separated by commas; `slash` is the command's name, `arguments` how it is called.
 
-    `where` tells where the keys work: everywhere, in the prompt, or while a message is selected. `footer` shows it at the bottom.
+    `where` tells where the keys work: everywhere, in the prompt, or while a message is selected. `footer` shows it at the bottom,
+    in the order of this list.
     """
 
     id: str
@@ -52,14 +53,14 @@ ACTIONS: tuple[Action, ...] = (
     Action("copy_last", "Chat", "Copy answer", "Copy the last answer.", "ctrl+y", "copy"),
     Action("select_previous", "Message", "Select up", "Select the message above.", "alt+up"),
     Action("select_next", "Message", "Select down", "Select the message below.", "alt+down"),
-    Action("copy_message", "Message", "Copy message", "Copy the selected message.", "c", where="message"),
+    Action("copy_message", "Message", "Copy message", "Copy the selected message.", "c", where="message", footer=True),
     Action("copy_block", "Message", "Copy code", "Copy its code blocks, one after the other.", "b", where="message"),
-    Action("edit", "Message", "Edit and fork", "Edit the prompt; sending it begins a new branch.", "e", "edit", where="message"),
-    Action("regenerate", "Message", "Regenerate selected", "Answer again, as an alternative to step through.", "r", where="message"),
+    Action("edit", "Message", "Edit", "Edit the prompt; sending it begins a new branch.", "e", "edit", where="message", footer=True),
+    Action("regenerate", "Message", "Answer again", "Answer again, as an alternative to step through.", "r", where="message", footer=True),
     Action("older_sibling", "Message", "Older alternative", "Show the alternative before.", "left_square_bracket", where="message"),
     Action("newer_sibling", "Message", "Newer alternative", "Show the alternative after.", "right_square_bracket", where="message"),
     Action("previous_round", "Message", "Round before", "Inspect the round before.", "left", where="message"),
-    Action("next_round", "Message", "Round after", "Inspect the next round.", "right", where="message"),
+    Action("next_round", "Message", "Round after", "Inspect the next round.", "right", where="message", footer=True),
     Action(
         "marks",
         "View",
@@ -68,7 +69,6 @@ ACTIONS: tuple[Action, ...] = (
         "f2",
         "tokens",
         "[style|glyph|off]",
-        footer=True,
     ),
     Action("statistics", "View", "Statistics", "Show or hide the statistics.", "f3", "stats"),
     Action("markdown", "View", "Markdown", "Show settled messages as Markdown or raw.", "f4", "raw"),

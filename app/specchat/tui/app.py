@@ -27,6 +27,7 @@ from specchat.tui.screens.chat import ChatScreen
 from specchat.tui.screens.pairs import PairChoice, PairsScreen
 from specchat.tui.screens.replay import CompareScreen
 from specchat.tui.screens.sessions import SessionsScreen
+from specchat.tui.terminal import end_on_signals
 from specdec.errors import SpecError
 from specdec.options import LoadOptions
 
@@ -77,6 +78,7 @@ class SpecchatApp(App[int], inherit_bindings=False):
         self.post_message(self.Complaint(error))
 
     def on_mount(self) -> None:
+        end_on_signals(self)
         self._notices += [self.history.load(), *check_keymap(self.desk.settings.keys)]
         try:
             self.desk.load()
@@ -95,7 +97,7 @@ class SpecchatApp(App[int], inherit_bindings=False):
             self.push_screen(pairs, lambda choice: choose(self.chat, choice))
 
     def on_specchat_app_engine_spoke(self) -> None:
-        self.chat.engine_spoke()
+        self.chat.hearing.wake()
 
     def on_specchat_app_complaint(self, complaint: Complaint) -> None:
         """Say once what could not be saved."""

@@ -13,6 +13,7 @@ from specchat.visible import visible
 if TYPE_CHECKING:
     from textual.binding import BindingType
 
+NO_KEY = "no_key_"
 MODIFIERS = {"alt", "ctrl", "hyper", "meta", "shift", "super"}
 NAMED = {
     "up": "Up",
@@ -90,7 +91,7 @@ def _one_text(key: str) -> str:
 
 
 def _no_key(action_id: str) -> str:
-    return f"no_key_{action_id}"
+    return f"{NO_KEY}{action_id}"
 
 
 def _resolve(keys: dict[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from specchat import engine_log
 from specchat.paths import Paths
 from specchat.settings import Settings
 from specchat.settings_file import load_settings
 from specchat.store import Store
 from specchat.tui.app import SpecchatApp
+from specchat.tui.terminal import accept_any_bytes
 from specdec.errors import SpecError
 from specdec.options import Drafting, LoadOptions, Sampling
+
+CRASHED = 1
 
 
 def run_app(paths: Paths, engine: Sequence[str], changes: dict[str, object], own_models: LoadOptions | None) -> int:
     """Show the app until the user quits; `changes` are settings of the command line, for this run only."""
     app = open_app(paths, engine, changes, own_models)
+    accept_any_bytes()
     try:
-        return app.run() or app.return_code or 0
+        code = app.run()
+        return CRASHED if code is None else code
     finally:
         app.desk.close()
         app.downloads.close()
@@ -27,7 +33,7 @@ def open_app(paths: Paths, engine: Sequence[str], changes: dict[str, object], ow
     """The app, ready to run."""
     stored, complaint = load_settings(paths.settings)
     store = open_store(paths)
-    notices = [text for text in (complaint, store.notice) if text]
+    notices = [text for text in (complaint, store.notice, engine_log.complaint(paths.engine_log)) if text]
     settings = Settings.model_validate(_merged(stored.model_dump(), changes))
     first_run = not changes and own_models is None and not paths.settings.exists() and not store.sessions()
     return SpecchatApp(paths, engine, store, settings, own_models, notices, first_run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from specchat.engine_thread import ChatJob, LoadJob
+from specchat.engine_thread import CallJob, ChatJob, LoadJob
 from specchat.tui.widgets.header import State, Status
 from specdec.events import Progress
 from specdec.memory import size_text
@@ -24,6 +24,7 @@ def status_of(screen: ChatScreen) -> Status:
         ready=desk.ready,
         drafting=desk.settings.drafting,
         seed=desk.settings.sampling.seed,
+        saved=desk.store.lasting,
     )
 
 
@@ -31,9 +32,9 @@ def _state(screen: ChatScreen) -> tuple[State, str]:
     job, progress = screen.desk.engine.current, screen.progress
     if screen.stopping and job is not None:
         return "stopping", ""
-    if isinstance(job, LoadJob) or (job is not None and screen.desk.ready is None):
+    if isinstance(job, LoadJob) or (isinstance(job, ChatJob | CallJob) and screen.desk.ready is None):
         return ("loading", _share(progress)) if progress else ("starting", "")
-    if job is not None:
+    if isinstance(job, ChatJob | CallJob):
         return "answering", _share(progress) if isinstance(job, ChatJob) and progress else ""
     if screen.failure is not None:
         return "stopped", screen.failure.cause

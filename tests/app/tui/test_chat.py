@@ -80,7 +80,7 @@ async def test_an_engine_that_does_not_stop_is_ended_by_force(monkeypatch: pytes
         await user.press("escape")
         await user.sees("● stopping")
         await user.idle()
-        await user.sees("SIGKILL")
+        await user.sees("did not stop when it was asked")
         assert texts(user)[-1] == "w0 w1 w2 "
 
 

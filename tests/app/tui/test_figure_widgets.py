@@ -183,7 +183,7 @@ async def test_a_low_panel_keeps_speed_acceptance_context_and_memory(height: int
         panel.show(figures_of(*rounds), READY, 2.3)
         await pilot.pause()
         shown = "\n".join(rows_of(panel))
-    for word in ("tok/s", "tokens/round", "sibling", "ngram", "verify", "context", "memory"):
+    for word in ("tok/s", "tokens/round", "sibling", "n-gram", "verify", "context", "memory"):
         assert word in shown
 
 

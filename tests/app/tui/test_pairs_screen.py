@@ -92,7 +92,9 @@ async def shown(
     screen = PairsScreen(setting.registry, setting.downloads, current or PairChoice("mine"), first_run, **options)
     async with Host(screen).run_test(size=size) as pilot:
         await wait_until(pilot, lambda: screen.query_one("#details").display)
-        await wait_until(pilot, lambda: "Enter Use" in text(pilot) and "▸" in text(pilot))
+        pairs = screen.query_one("#pairs", Rows)
+        await wait_until(pilot, lambda: any("▸" in pairs.render_line(y).text for y in range(pairs.size.height)))
+        await wait_until(pilot, lambda: "Enter Use" in text(pilot))
         yield pilot
 
 
@@ -338,7 +340,7 @@ async def test_names_and_notes_of_a_users_file_are_no_markup(setting: Setting) -
 async def test_list_choices_question_and_keys_are_in_view_at_every_size(setting: Setting, size: tuple[int, int]) -> None:
     async with shown(setting, size=size) as pilot:
         shown_text = text(pilot)
-        for part in ("▸ ○ mine", "Not on disk. Download", "d Download", "esc Back"):
+        for part in ("▸ ○ mine", "Not on disk. Download", "d Download", "Esc Back"):
             assert part in shown_text, shown_text
         await pilot.press("tab")
         assert "▸ small" in text(pilot)

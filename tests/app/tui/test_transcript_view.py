@@ -17,6 +17,7 @@ from specchat.settings import Marks
 from specchat.transcript import Turn
 from specchat.tui.transcript import wrap as wrapping
 from specchat.tui.transcript.view import TranscriptView
+from specchat.tui.transcript.wrap import Piece
 
 ANSWER = """# Sorting [now]
 
@@ -153,7 +154,7 @@ async def test_a_notice_is_at_the_end_until_the_next_turn() -> None:
 
 async def test_the_hint_is_there_only_without_turns() -> None:
     async with stage() as scene:
-        scene.view.empty_text = "Ask anything.\nF1 helps."
+        scene.view.hint = [[Piece("Ask anything.")], [Piece("F1", style="strong"), Piece(" helps.")]]
         await scene.show()
         assert [row.strip() for row in scene.rows() if row] == ["Ask anything.", "F1 helps."]
         scene.view.append(prompt("p", "Hi"))

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from specchat.editor import edit_text
-from specdec.errors import UsageError
+from specdec.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
     from specchat.transcript import Turn
@@ -24,9 +24,16 @@ def send(screen: ChatScreen, _argument: str) -> None:
 
 def write_in_editor(screen: ChatScreen, _argument: str) -> None:
     """Edit the prompt in the user's own editor."""
+    failure: SpecError | None = None
+    text = screen.prompt.text
     with screen.app.suspend():
-        text = edit_text(screen.prompt.text, subprocess.call)
-    screen.prompt.text = text
+        try:
+            text = edit_text(text, subprocess.call)
+        except SpecError as error:
+            failure = error  # raised out of here, it would leave the app suspended
+    if failure is not None:
+        raise failure
+    screen.prompt.load_text(text)
     screen.prompt.focus()
 
 
@@ -38,20 +45,20 @@ def stop(screen: ChatScreen, _argument: str) -> None:
     screen.clear_selection()
     screen.inspect(None, None)
     screen.transcript.selected = None
-    if screen.editing is not None:
-        screen.editing = None
-        screen.prompt.clear()
+    screen.end_editing()
     screen.prompt.focus()
 
 
 def interrupt(screen: ChatScreen, _argument: str) -> None:
-    """Copy what is selected, else stop the answer, else quit at the second press."""
+    """Copy what is selected, else stop the answer, else empty the prompt, else quit at the second press."""
     selected = screen.get_selected_text() or screen.prompt.selected_text
     if selected:
         copy(screen, selected, "The selection")
         screen.clear_selection()
     elif screen.answering is not None or screen.watchers:
         screen.stop()
+    elif screen.prompt.text:
+        screen.prompt.clear()
     elif time.monotonic() - screen.asked_to_quit < QUIT_SECONDS:
         screen.app.exit(0)
     else:
@@ -80,7 +87,9 @@ def resume(screen: ChatScreen, _argument: str) -> None:
     require_idle(screen)
     branch = screen.desk.conversation.session.branch()
     last = branch[-1] if branch else None
-    if last is None or not (last.interrupted or last.finish == "max_tokens"):
+    if last is None:
+        raise UsageError("There is no answer to continue.", "Ask something first.")
+    if not (last.interrupted or last.finish == "max_tokens"):
         raise UsageError("The last answer came to its own end.", "Ask on, or /retry for another answer.")
     job = screen.desk.resume(last)
     screen.show_conversation()
@@ -104,7 +113,7 @@ def copy(screen: ChatScreen, text: str, what: str) -> None:
 def require_idle(screen: ChatScreen) -> None:
     """Raise UsageError while an answer or a comparison is under way."""
     if screen.answering is not None or screen.watchers:
-        raise UsageError("The engine is at work.", "Esc stops it.")
+        raise UsageError("The engine is at work.", f"{screen.key('stop')} stops it.")
 
 
 HANDLERS: dict[str, Handler] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,9 @@ def new(screen: ChatScreen, _argument: str) -> None:
 
 def leave(screen: ChatScreen) -> None:
     """End what is under way in the conversation that is about to be left."""
-    screen.editing = None
-    if screen.answering is not None:
+    screen.end_editing()
+    if screen.answering is not None or screen.watchers:
+        screen.watchers.clear()
         screen.stop()
 
 
@@ -40,7 +42,7 @@ def sessions(screen: ChatScreen, argument: str) -> None:
             open_session(screen, session_id)
 
     open_id = screen.desk.conversation.session.id
-    screen.app.push_screen(SessionsScreen(screen.desk.store, open_id, argument), opened)
+    screen.app.push_screen(SessionsScreen(screen.desk.store, open_id, argument, screen.desk.deleted), opened)
 
 
 def open_session(screen: ChatScreen, session_id: str) -> None:
@@ -73,7 +75,7 @@ def fork(screen: ChatScreen, _argument: str) -> None:
         raise UsageError("There is nothing to fork yet.", "Ask something first.")
     screen.desk.conversation = screen.desk.conversation.fork(session.turns.get(screen.transcript.selected or ""))
     screen.show_conversation()
-    screen.notice("You are in a copy now; the original is among the sessions (Ctrl+R).")
+    screen.notice(f"You are in a copy now; the original is among the sessions ({screen.key('sessions')}).")
 
 
 def export(screen: ChatScreen, argument: str) -> None:
@@ -83,7 +85,7 @@ def export(screen: ChatScreen, argument: str) -> None:
         raise UsageError("There is nothing to export yet.", "Ask something first.")
     words = argument.split(maxsplit=1)
     if not words:
-        screen.app.push_screen(ExportScreen(session, Path.cwd(), screen.specchat.screenshot_of_chat), lambda path: written(screen, path))
+        screen.app.push_screen(ExportScreen(session, Path(), screen.specchat.screenshot_of_chat), lambda path: written(screen, path))
         return
     if words[0] == "svg":
         text, suffix = screen.specchat.screenshot_of_chat(), ".svg"
@@ -91,7 +93,7 @@ def export(screen: ChatScreen, argument: str) -> None:
         text, suffix = FORMATS[words[0]].write(session), FORMATS[words[0]].suffix
     else:
         raise UsageError(f"There is no export format {words[0]!r}.", f"Try {', '.join((*FORMATS, 'svg'))}.")
-    path = target_path(session, suffix, words[1] if len(words) > 1 else "", Path.cwd())
+    path = target_path(session, suffix, words[1] if len(words) > 1 else "", Path())
     write_file(path, text)
     written(screen, path)
 
@@ -99,12 +101,12 @@ def export(screen: ChatScreen, argument: str) -> None:
 def written(screen: ChatScreen, path: Path | None) -> None:
     """Say where the export is."""
     if path is not None:
-        screen.notice(f"Written to {path}.")
+        screen.notice(f"Written to {os.path.abspath(path)}.")
 
 
 def import_file(screen: ChatScreen, argument: str) -> None:
     """Read conversations from a file and open the last of them."""
-    path = Path(argument).expanduser()
+    path = Path(os.path.expanduser(argument))
     if not argument:
         raise UsageError("There is no file to import.", "Try /import PATH.")
     found = [with_fresh_ids(session) for session in read_sessions(read_text(path))]

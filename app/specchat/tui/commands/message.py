@@ -26,7 +26,7 @@ def selected(screen: ChatScreen) -> Turn:
     """The selected message; raises UsageError if there is none."""
     turn = screen.desk.conversation.session.turns.get(screen.transcript.selected or "")
     if turn is None:
-        raise UsageError("No message is selected.", "Alt+Up selects one.")
+        raise UsageError("No message is selected.", f"{screen.key('select_previous')} selects one.")
     return turn
 
 
@@ -40,7 +40,7 @@ def copy_block(screen: ChatScreen, _argument: str) -> None:
     turn = selected(screen)
     blocks = screen.transcript.code_blocks(turn.id)
     if not blocks:
-        raise UsageError("This message holds no code block.", "c copies all of it.")
+        raise UsageError("This message holds no code block.", f"{screen.key('copy_message')} copies all of it.")
     last_id, last = screen.copied_block
     number = (last + 1) % len(blocks) if last_id == turn.id else 0
     screen.copied_block = (turn.id, number)
@@ -55,20 +55,19 @@ def edit(screen: ChatScreen, _argument: str) -> None:
     if chosen is not None and chosen.role == "assistant" and chosen.parent is not None:
         chosen = screen.desk.conversation.session.turns[chosen.parent]
     prompt = chosen or next((turn for turn in reversed(branch) if turn.role == "user"), None)
-    if prompt is None:
+    if prompt is None or prompt.role != "user":
         raise UsageError("There is no prompt to edit.", "Write one first.")
-    screen.editing = prompt
-    screen.prompt.text = prompt.text
-    screen.prompt.move_cursor(screen.prompt.document.end)
-    screen.prompt.focus()
-    screen.notice("You edit an earlier prompt; sending it begins a new branch, Esc leaves it.")
+    screen.begin_editing(prompt)
+    screen.notice(f"You edit an earlier prompt; sending it begins a new branch, {screen.key('stop')} leaves it.")
 
 
 def regenerate(screen: ChatScreen, _argument: str) -> None:
     """Answer the prompt of the selected message again."""
     require_idle(screen)
     turn = selected(screen)
-    prompt = turn if turn.role == "user" else screen.desk.conversation.session.turns[turn.parent or ""]
+    prompt = turn if turn.role == "user" else screen.desk.conversation.session.turns.get(turn.parent or "")
+    if prompt is None:
+        raise UsageError("No prompt stands before this answer.", "Ask something below it.")
     answer_again(screen, prompt)
 
 
@@ -79,7 +78,7 @@ def step_sibling(screen: ChatScreen, step: int) -> None:
     conversation = screen.desk.conversation
     number, count = conversation.session.place(turn.id)
     if not conversation.step(turn, step):
-        raise UsageError(f"This is alternative {number} of {count}.", "r makes another one.")
+        raise UsageError(f"This is alternative {number} of {count}.", f"{screen.key('regenerate')} makes another one.")
     sibling = conversation.session.siblings(turn.id)[number - 1 + step]
     screen.show_conversation()
     screen.transcript.selected = sibling.id

@@ -8,7 +8,7 @@ from specchat.settings_file import set_value
 from specchat.tui.screens.pairs import PairChoice, PairsScreen
 from specdec.errors import SpecError, UsageError
 from specdec.options import DraftChoice
-from specdec.registry import find_pair, load_registry
+from specdec.registry import find_pair
 
 if TYPE_CHECKING:
     from specchat.tui.commands import Handler
@@ -20,7 +20,7 @@ THINKING = {"on": True, "off": False, "auto": None}
 def pairs(screen: ChatScreen, argument: str) -> None:
     """Pick a pair: the named one at once, else from the list."""
     if argument:
-        spec = find_pair(load_registry(screen.desk.paths.user_registry), argument)
+        spec = find_pair(screen.desk.registry(), argument)
         choose(screen, PairChoice(spec.name))
         return
     now = screen.desk.settings
@@ -40,9 +40,9 @@ def choose(screen: ChatScreen, choice: PairChoice | None) -> None:
         return
     try:
         screen.desk.choose(choice.pair, choice.draft, choice.context)
+        screen.failure = None
     except SpecError as error:
         screen.say(error)
-    screen.failure = None
     screen.show_status()
 
 
@@ -68,12 +68,15 @@ def seed(screen: ChatScreen, argument: str) -> None:
 
 def draft(screen: ChatScreen, argument: str) -> None:
     """Choose who drafts."""
-    choices = get_args(DraftChoice)
+    desk, choices = screen.desk, get_args(DraftChoice)
+    now = desk.settings.drafting
     if argument not in choices:
-        raise UsageError(f"Drafting is {screen.desk.settings.drafting.draft} now.", f"Try /draft {', '.join(choices)}.")
-    before = screen.desk.load_options()
-    screen.desk.change(drafting=screen.desk.settings.drafting.model_copy(update={"draft": argument}))
-    if argument == "model" and before.draft is None and screen.desk.load_options() != before:
+        wrong = f"Drafting cannot be {argument!r}; it is {now.draft}." if argument else f"Drafting is {now.draft}."
+        raise UsageError(wrong, f"Try /draft {', '.join(choices)}.")
+    chosen = now.model_copy(update={"draft": argument})
+    before, after = desk.load_options(), desk.load_options(desk.settings.model_copy(update={"drafting": chosen}))
+    desk.change(drafting=chosen)
+    if argument == "model" and before.draft is None and after != before:
         screen.load()
     screen.notice(f"Drafting is {argument} from the next answer on; the text stays the same for the same seed.")
     screen.show_status()
@@ -87,7 +90,7 @@ def think(screen: ChatScreen, argument: str) -> None:
     if argument not in THINKING:
         raise UsageError(f"Thinking cannot be {argument!r}.", "Try /think on, off or auto.")
     if screen.desk.ready is not None and not screen.desk.ready.thinking:
-        raise UsageError("This model has no thinking switch.", "Qwen3 has one; Ctrl+O lists the pairs.")
+        raise UsageError("This model has no thinking switch.", f"Qwen3 has one; {screen.key('pairs')} lists the pairs.")
     screen.desk.change(thinking=THINKING[argument])
     screen.notice(f"Thinking is {argument} from the next answer on.")
 

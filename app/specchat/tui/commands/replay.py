@@ -46,7 +46,7 @@ def verify_last(screen: ChatScreen, _argument: str) -> None:
         else:
             screen.notice("Stopped before there was a result.")
 
-    screen.notice("Decoding the last answer again, without drafts. Esc stops.")
+    screen.notice(f"Decoding the last answer again, without drafts. {screen.key('stop')} stops it.")
     screen.replay(CallJob(work), lambda step: None, ended)
 
 

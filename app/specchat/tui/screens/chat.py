@@ -2,52 +2,47 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import Screen
-from textual.timer import Timer
-from textual.widgets import Footer, Static
+from textual.widgets import Static, TextArea
 
-from specchat.conversation import apply
 from specchat.desk import Desk
-from specchat.engine_thread import Begun, CallJob, ChatJob, Ended, LoadJob, Report, Said, Stepped
+from specchat.engine_thread import CallJob, ChatJob, Job
 from specchat.live import LiveFigures
 from specchat.marks import counts
 from specchat.replay import Comparison, Step
 from specchat.transcript import Turn
-from specchat.tui.actions import Command, parse_prompt
+from specchat.tui.actions import BY_ID, Command, parse_prompt
 from specchat.tui.commands import HANDLERS
 from specchat.tui.commands.chat import require_idle
-from specchat.tui.keys import bindings, keymap
+from specchat.tui.counting import PromptCount
+from specchat.tui.greeting import greeting
+from specchat.tui.hearing import Hearing
+from specchat.tui.keys import bindings, effective_keys, key_text, keymap
 from specchat.tui.status import status_of
 from specchat.tui.transcript.view import Kind, TranscriptView
 from specchat.tui.widgets.header import StatusHeader
 from specchat.tui.widgets.inspector import RoundInspector
+from specchat.tui.widgets.keybar import KeyBar
 from specchat.tui.widgets.legend import Legend
 from specchat.tui.widgets.prompt import Prompt, Suggestions
 from specchat.tui.widgets.statistics import StatisticsLine, StatisticsPanel
-from specdec.errors import ContextFullError, EngineLostError, SpecError
-from specdec.events import Done, Error, Event, Progress, Ready, Round, Started
+from specchat.unexpected import unexpected
+from specdec.errors import SpecError
+from specdec.events import Progress
 
 if TYPE_CHECKING:
     from specchat.tui.app import SpecchatApp
 
 FRAME_SECONDS = 1 / 20
 KILL_SECONDS = 10.0
-GREETING = "\n".join(
-    (
-        "Ask something. The draft guesses, the target checks: what was guessed right is underlined.",
-        "",
-        "F1 shows the keys, Ctrl+O the models, Ctrl+R earlier conversations; /compare measures what the drafts gain.",
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -75,12 +70,13 @@ class ChatScreen(Screen[None]):
         self.failure: SpecError | None = None
         self.stopping = False
         self.editing: Turn | None = None
+        self._set_aside = ""
         self.watchers: dict[CallJob, Watcher] = {}
         self.measured: tuple[str, float] | None = None
         self.copied_block: tuple[str, int] = ("", -1)
         self.asked_to_quit = float("-inf")
-        self._drained = 0.0
-        self._drain_timer: Timer | None = None
+        self.count = PromptCount(self)
+        self.hearing = Hearing(self)
 
     def compose(self) -> ComposeResult:
         yield StatusHeader()
@@ -93,7 +89,7 @@ class ChatScreen(Screen[None]):
         yield Legend()
         yield Suggestions()
         yield Prompt(self.specchat.history.entries)
-        yield Footer(show_command_palette=False)
+        yield KeyBar()
         yield Static("This terminal is too small.\nspecchat needs 40 x 10.", id="too-small")
 
     @property
@@ -118,9 +114,32 @@ class ChatScreen(Screen[None]):
         return next((answer for answer in self.answers.values() if answer.id in turns), None)
 
     def on_mount(self) -> None:
-        self.transcript.empty_text = GREETING
+        self.transcript.hint = greeting(self.desk.settings.keys)
         self.show_conversation()
         self.show_settings()
+        self.watch(self.transcript, "following", self._tell_below)
+        self.watch(self.transcript, "selected", self.refresh_bindings)
+
+    def key(self, action_id: str) -> str:
+        """How to call an action: by the first of its keys, else its slash command, else its title among all commands."""
+        action = BY_ID[action_id]
+        first = effective_keys(self.desk.settings.keys)[action_id].split(",")[0]
+        return key_text(first) or (f"/{action.slash}" if action.slash else f"“{action.title}” among the commands")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave the keys of a message to the prompt while the conversation has the focus and no message is selected."""
+        unselected = self.focused is self.transcript and self.transcript.selected is None
+        return not (action == "do" and unselected and BY_ID[str(parameters[0])].where == "message")
+
+    def on_key(self, event: events.Key) -> None:
+        """What is typed elsewhere is meant for the prompt."""
+        if event.is_printable and event.character:
+            self.prompt.take(event.character)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """What is pasted elsewhere is meant for the prompt."""
+        if self.focused is not self.prompt:
+            self.prompt.take(event.text)
 
     def action_do(self, action_id: str) -> None:
         """Carry out an action of the registry."""
@@ -128,23 +147,36 @@ class ChatScreen(Screen[None]):
 
     def perform(self, action_id: str, argument: str) -> None:
         """Carry out an action with what stood behind its slash command; an error becomes a line in the conversation."""
-        try:
-            HANDLERS[action_id](self, argument)
-        except SpecError as error:
+        if (error := self._failure_of(lambda: HANDLERS[action_id](self, argument))) is not None:
             self.say(error)
+
+    def _failure_of(self, work: Callable[[], None]) -> SpecError | None:
+        """Why some work of the user's failed; an error that nobody foresaw must not end the app either."""
+        try:
+            work()
+        except SpecError as error:
+            return error
+        except Exception as error:
+            return unexpected(error, self.desk.paths.app_log)
+        return None
 
     @on(Prompt.Submitted)
     def _take_prompt(self, event: Prompt.Submitted) -> None:
-        try:
-            taken = parse_prompt(event.text)
-            self._remember(event.text)
-            if isinstance(taken, Command):
-                HANDLERS[taken.action.id](self, taken.argument)
-            else:
-                self.ask(taken)
-        except SpecError as error:
+        if (error := self._failure_of(lambda: self._obey(event.text))) is not None:
             self.say(error)
-            self.prompt.give_back(event.text)
+            self.prompt.give_back(event.text, chosen=event.text.startswith("/"))
+
+    def _obey(self, text: str) -> None:
+        taken = parse_prompt(text)
+        self._remember(text)
+        if isinstance(taken, Command):
+            HANDLERS[taken.action.id](self, taken.argument)
+        else:
+            self.ask(taken)
+
+    @on(TextArea.Changed)
+    def _count_again(self) -> None:
+        self.count.soon()
 
     @on(TranscriptView.RoundPicked)
     def _inspect_picked(self, event: TranscriptView.RoundPicked) -> None:
@@ -160,13 +192,27 @@ class ChatScreen(Screen[None]):
         require_idle(self)
         prompt, answer, job = self.desk.ask(text, self.editing)
         if self.editing is not None:
-            self.editing = None
+            self.end_editing()
             self.show_conversation()
         else:
             place = self.desk.conversation.session.place
             self.transcript.append(prompt, place(prompt.id))
             self.transcript.append(answer, place(answer.id))
         self.follow_answer(job, answer)
+
+    def begin_editing(self, prompt: Turn) -> None:
+        """Take an earlier prompt into the box; what stood there comes back afterwards."""
+        if self.editing is None:
+            self._set_aside = self.prompt.text
+        self.editing = prompt
+        self.prompt.load_text(prompt.text)
+        self.prompt.focus()
+
+    def end_editing(self) -> None:
+        """Bring back what stood in the box before an earlier prompt was taken into it."""
+        if self.editing is not None:
+            self.editing = None
+            self.prompt.load_text(self._set_aside)
 
     def follow_answer(self, job: ChatJob, answer: Turn) -> None:
         """Show an answer as the one under way."""
@@ -181,8 +227,13 @@ class ChatScreen(Screen[None]):
         job = self.desk.engine.current
         self.stopping = job is not None
         self.desk.engine.stop()
-        self.set_timer(KILL_SECONDS, lambda: self.desk.engine.kill() if job and self.desk.engine.current is job else None)
+        self.set_timer(KILL_SECONDS, lambda: self._stop_by_force(job))
         self.show_status()
+
+    def _stop_by_force(self, job: Job | None) -> None:
+        if job is not None and self.desk.engine.current is job:
+            self.hearing.ended_by_force = job
+            self.desk.engine.kill()
 
     def load(self, restart: bool = False) -> None:
         """Load the pair of the settings."""
@@ -215,115 +266,6 @@ class ChatScreen(Screen[None]):
         self.transcript.notice(text, kind)
         self.transcript.follow()
 
-    def engine_spoke(self) -> None:
-        """Take what the engine reported, at most once a frame."""
-        if self._drain_timer is not None:
-            return
-        wait = self._drained + FRAME_SECONDS - time.monotonic()
-        if wait > 0:
-            self._drain_timer = self.set_timer(wait, self._drain)
-        else:
-            self._drain()
-
-    def _drain(self) -> None:
-        self._drain_timer = None
-        self._drained = time.monotonic()
-        grown: set[str] = set()
-        for report in self.desk.engine.take():
-            self._hear(report, grown)
-        for answer in list(self.answers.values()):
-            if answer.id in grown and answer is self.answering:
-                self.transcript.grow(answer)
-        self.show_status()
-        if grown:
-            self.show_figures()
-
-    def _hear(self, report: Report, grown: set[str]) -> None:
-        job = report.job
-        if isinstance(report, Ended):
-            self._hear_end(report)
-        elif isinstance(report, Begun):
-            self.failure = None
-        elif isinstance(report, Stepped):
-            if isinstance(job, CallJob) and job in self.watchers:
-                self.watchers[job].step(report.step)
-        elif isinstance(job, ChatJob) and isinstance(report.event, Started | Round | Done | Error):
-            answer = self.answers.get(job)
-            if answer is not None:
-                apply(answer, report.event)
-                self._count(answer, report.event)
-                grown.add(answer.id)
-        elif isinstance(report, Said):
-            self._hear_load(report.event)
-
-    def _count(self, answer: Turn, event: Event) -> None:
-        if answer is not self.answering or self.figures is None:
-            return
-        match event:
-            case Started():
-                self.progress = None
-                self.figures.started(event, time.monotonic())
-            case Round():
-                self.figures.rounds(answer.rounds[-1:], time.monotonic())
-            case Done():
-                self.figures.done(event)
-
-    def _hear_load(self, event: Event) -> None:
-        match event:
-            case Progress():
-                self.progress = event
-            case Ready():
-                self.progress = None
-                self.desk.ready = event
-                for warning in event.warnings:
-                    self.notice(warning, "warning")
-                self.show_figures()
-
-    def _hear_end(self, report: Ended) -> None:
-        self.progress = None
-        self.stopping = False
-        match report.job:
-            case ChatJob() as job:
-                answer = self.answers.pop(job, None)
-                if answer is not None:
-                    self._settle(answer, report)
-            case CallJob() as job:
-                watcher = self.watchers.pop(job, None)
-                if watcher is not None:
-                    watcher.end(report.error)
-            case LoadJob() as job:
-                if job is not self.desk.last_load:
-                    return
-                if report.error is not None:
-                    self.desk.last_load = None
-                    self.say(report.error)
-        if report.error is not None and (isinstance(report.error, EngineLostError) or isinstance(report.job, LoadJob)):
-            self.desk.ready = self.desk.last_load = None
-            self.failure = report.error
-
-    def _settle(self, answer: Turn, report: Ended) -> None:
-        conversation = self.desk.conversation
-        if answer.id not in conversation.session.turns:
-            return
-        if not answer.text and answer.finish in (None, "stopped"):
-            self.prompt.give_back(conversation.withdraw(answer))
-            self.show_conversation()
-        else:
-            conversation.catch_up()
-            self.transcript.settle(answer)
-        self.show_figures()
-        if report.error is not None:
-            self._explain(report.error)
-
-    def _explain(self, error: SpecError) -> None:
-        if isinstance(error, EngineLostError):
-            log = self.desk.paths.engine_log
-            self.notice(f"{error.cause} What it said is kept. The next prompt, or /restart, starts it again; its log is {log}.", "error")
-        elif isinstance(error, ContextFullError):
-            self.notice(f"{error.cause} Nothing was sent; shorten the prompt, or begin anew with Ctrl+N.", "error")
-        else:
-            self.say(error)
-
     def show_conversation(self) -> None:
         """Show the open conversation from its beginning to its head."""
         conversation = self.desk.conversation
@@ -335,6 +277,7 @@ class ChatScreen(Screen[None]):
         self.inspect(None, None)
         self.show_figures()
         self.show_status()
+        self.count.soon()
 
     def show_settings(self) -> None:
         """Bring everything that the settings decide in line with them."""
@@ -346,6 +289,8 @@ class ChatScreen(Screen[None]):
             self.app.theme = view.theme
         self.app.set_keymap(keymap(self.desk.settings.keys))
         self.prompt.set_keys(self.desk.settings.keys)
+        self.query_one(Legend).name_key(self.key("marks"))
+        self._tell_below()
         self.show_figures()
         self.show_status()
 
@@ -354,9 +299,12 @@ class ChatScreen(Screen[None]):
         answer = self.answering or self.desk.conversation.last_answer()
         ratio = self.measured[1] if self.measured and answer and self.measured[0] == answer.id else None
         self.query_one(StatisticsPanel).show(self.figures, self.desk.ready, ratio)
-        self.query_one(StatisticsLine).show(self.figures, self.desk.ready)
+        self.query_one(StatisticsLine).show(self.figures, self.desk.ready, ratio)
         counted = self.figures.tokens_by_source if self.figures else counts(())
         self.query_one(Legend).show(counted, self.desk.settings.view.marks)
+
+    def _tell_below(self) -> None:
+        self.query_one(Legend).tell_below("" if self.transcript.following else f"↓ more below, {self.key('bottom')}")
 
     def show_status(self) -> None:
         """The header."""

@@ -21,6 +21,7 @@ from specchat.export import FORMATS, Format
 from specchat.export.errors import ExistsError
 from specchat.export.files import export_path, target_path, write_file
 from specchat.transcript import Session
+from specchat.tui.widgets.styles import MUTED
 from specchat.visible import visible
 from specdec.errors import SpecError
 
@@ -227,4 +228,4 @@ class _Question(Horizontal):
 
 
 def _line(format_: Format) -> Content:
-    return Content.assemble((f"{format_.name:<{NAME_WIDTH}}", "bold"), (format_.title, "$text-muted"))
+    return Content.assemble((f"{format_.name:<{NAME_WIDTH}}", "bold"), (format_.title, MUTED))

@@ -93,6 +93,7 @@ class HelpScreen(ModalScreen[None]):
     HelpScreen {
         align: center middle;
         & #box { width: 108; max-width: 100%; height: auto; max-height: 100%; border: round $primary; background: $surface; padding: 0 1; }
+        & #box { border-title-color: $foreground; border-title-style: bold; border-subtitle-color: $foreground-muted; }
         & #help { height: auto; max-height: 100%; scrollbar-gutter: stable; scrollbar-size-vertical: 1; }
         & .group { width: 1fr; margin-top: 1; color: $text-primary; text-style: bold; }
         & .group.-first { margin-top: 0; }

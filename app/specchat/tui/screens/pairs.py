@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.timer import Timer
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from specchat.choices import NO_DRAFT
 from specchat.downloads import Download, Downloads
@@ -23,14 +23,19 @@ from specchat.pairs import Survey, survey
 from specchat.tui.screens import pairs_text
 from specchat.tui.screens.pairs_offers import Offer, contexts, fits, guidance, offers
 from specchat.tui.screens.pairs_widgets import ContextPicker, Rows
+from specchat.tui.widgets.keybar import KeyBar
+from specchat.tui.widgets.styles import MUTED
 from specdec.errors import RegistryError
 from specdec.memory import Memory, free_memory
 from specdec.registry import PairSpec, load_registry
 
 REFRESH_SECONDS = 0.2
 DEPENDENT_ACTIONS = ("use", "download", "pause", "cancel")
-GREETING = """specchat: a small model drafts, a large one checks; its own text, only sooner.
-Enter starts with the demo pair; Down shows larger ones to download."""
+GREETING = Content.assemble(
+    ("specchat", "bold $text-primary"),
+    ": a small model guesses ahead, a large one checks.\n",
+    ("Enter starts with the demo pair; Down shows larger ones.", MUTED),
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class PairsScreen(ModalScreen[PairChoice | None]):
 
     DEFAULT_CSS = """
     PairsScreen { background: $background; }
-    PairsScreen #greeting { padding: 0 2; margin: 1 0 0 0; color: $text-primary; text-style: bold; }
+    PairsScreen #greeting { padding: 0 2; margin: 1 0; }
     PairsScreen #problem { padding: 0 2; color: $text-error; }
     PairsScreen #panes { height: 1fr; }
     PairsScreen .pane { border: round $foreground 30%; height: 1fr; }
@@ -126,7 +131,7 @@ class PairsScreen(ModalScreen[PairChoice | None]):
                 yield ContextPicker(id="context")
         yield Static(id="downloads")
         yield Static(id="guidance", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         for name in ("problem", "downloads", "details"):

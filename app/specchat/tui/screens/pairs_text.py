@@ -12,10 +12,10 @@ from specchat.choices import NO_DRAFT
 from specchat.downloads import Download
 from specchat.pairs import Survey
 from specchat.tui.screens.pairs_offers import Offer, Status, context_text
+from specchat.tui.widgets.styles import MUTED
 from specchat.visible import visible
 from specdec.memory import Memory, PairNeed, size_text
 
-MUTED = "$foreground-muted"
 GLYPHS: dict[Status, str] = {
     "ready": "●",
     "to fetch": "○",

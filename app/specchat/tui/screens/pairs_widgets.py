@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual import events, on
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -94,12 +95,19 @@ class ContextPicker(Widget, can_focus=True):
         """Offer these lengths in tokens, those in `fitting` as possible, and show the need of the picked one."""
         self.content = (lengths, fitting, picked, offer, memory)
 
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """The rows at a width, which is not yet the one that `render` goes by."""
+        return self._lines(width).get_height({}, width)
+
     def render(self) -> Content:
+        return self._lines(self.content_size.width)
+
+    def _lines(self, width: int) -> Content:
         if self.content is None:
             return Content("")
         lengths, fitting, picked, offer, memory = self.content
         line = pairs_text.context_line(lengths, fitting, picked, self.has_focus)
-        return Content("\n").join([line, Content(""), pairs_text.memory_lines(offer, memory, max(20, self.content_size.width))])
+        return Content("\n").join([line, Content(""), pairs_text.memory_lines(offer, memory, max(20, width))])
 
     def action_step(self, step: int) -> None:
         """Pick the neighbouring length."""

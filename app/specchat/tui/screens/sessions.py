@@ -55,6 +55,7 @@ class SessionsScreen(ModalScreen[str | None]):
             border-subtitle-color: $text-muted;
         }
         & Input { background: $panel; }
+        & #search { padding: 0 2; }
         & #results { height: 1fr; layers: list title; margin-top: 1; }
         & SessionList { layer: list; }
         & #nothing { layer: list; width: 100%; padding: 0 2; color: $text-muted; display: none; }
@@ -98,10 +99,10 @@ class SessionsScreen(ModalScreen[str | None]):
             super().__init__()
             self.session_id = session_id
 
-    def __init__(self, store: Store, open_id: str, query: str = "") -> None:
+    def __init__(self, store: Store, open_id: str, query: str = "", deleted: list[SessionRow] | None = None) -> None:
         super().__init__()
         self._store = store
-        self._deleted: list[SessionRow] = []
+        self._deleted = [] if deleted is None else deleted
         self._pause: Timer | None = None
         self._wanted = open_id
         self._asked = query

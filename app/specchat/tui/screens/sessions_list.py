@@ -18,12 +18,12 @@ from textual.visual import Visual
 
 from specchat.store import SessionRow
 from specchat.store_search import spans
+from specchat.tui.widgets.styles import MUTED
 from specchat.visible import visible
 
 LINES = 2
 MARGIN = 2
 MATCH = "bold underline $text-accent"
-MUTED = "$foreground 65%"
 UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 OLD_SECONDS = 30 * 86400.0
 
@@ -117,7 +117,7 @@ class SessionList(ScrollView, can_focus=False):
         if index >= len(self.rows):
             return Strip.blank(width, self.rich_style)
         row, highlighted = self.rows[index], index == self.highlighted
-        line = self._details(row, width) if part else self._head(row, width)
+        line = self._details(row, width - MARGIN) if part else self._head(row, width - MARGIN)
         marker = Content.styled("▌".ljust(MARGIN) if highlighted else " " * MARGIN, "$primary")
         style = self.get_visual_style("session-list--highlighted") if highlighted else self.visual_style
         return Visual.to_strips(self, Content.assemble(marker, line).truncate(width, pad=True), width, 1, style)[0]

@@ -49,7 +49,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
     "Answer": (
         Row("max_tokens", "Longest answer", "In tokens", empty="no limit"),
         Row("thinking", "Thinking", "Let the model reason first, if it can", ("auto", "on", "off")),
-        Row("system", "System prompt", "What new conversations begin with", empty="None"),
+        Row("system", "System prompt", "What new conversations begin with", empty="none"),
     ),
     "Drafting": (
         Row("drafting.draft", "Who drafts", "auto measures, and picks round by round", get_args(DraftChoice)),
@@ -156,7 +156,8 @@ class SettingsScreen(ModalScreen[Settings | None]):
     SettingsScreen {
         align: center middle;
         & #box { width: 116; max-width: 100%; height: auto; max-height: 100%; border: round $primary; background: $surface; padding: 0 1; }
-        & #fields { height: auto; max-height: 100%; }
+        & #box { border-title-color: $foreground; border-title-style: bold; }
+        & #fields { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
         & #hint { display: none; height: auto; }
         &.-narrow #hint { display: block; }
         &.-narrow .hint { display: none; }

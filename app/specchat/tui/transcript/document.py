@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from specchat.transcript import Turn
 from specchat.tui.transcript.markdown import markdown_rows
 from specchat.tui.transcript.runs import Runs
-from specchat.tui.transcript.wrap import Insertion, Piece, Row, Wrapping, cells, one_line, source_rows, wrap
+from specchat.tui.transcript.wrap import Insertion, Line, Piece, Row, Wrapping, cells, one_line, source_rows, wrap
 
 Position = tuple[int, int]
 THINK = "<think>"
@@ -131,7 +131,7 @@ class Block:
 
     def _end(self, layout: Layout) -> None:
         end = len(self.turn.text)
-        error = message_rows(self.turn.error, "error", layout.width, end) if self.turn.error else []
+        error = [Row((), end), *message_rows(self.turn.error, "error", layout.width, end)] if self.turn.error else []
         self._tail = [*error, Row((), end)]
         self.height = len(self._title) + len(self._body) + len(self._tail)
         self.built = True
@@ -172,10 +172,15 @@ def message_rows(text: str, kind: str, width: int, place: int) -> list[Row]:
     return rows
 
 
-def hint_rows(text: str, width: int, height: int) -> list[Row]:
-    """What to show instead of turns: lines that are aligned with each other, in the middle, and a blank row."""
-    lines = [pieces for line in text.split("\n") for pieces, _ in wrap([Piece(line, style="hint")], width)]
-    indent = Piece(" " * (max(width - max(map(cells, lines)), 0) // 2))
+def hint_rows(hint: Sequence[Line], width: int, height: int) -> list[Row]:
+    """What to show instead of turns: lines that are aligned with each other, in the middle, as many as fit above a blank row."""
+    lines: list[Line] = []
+    for line in hint:
+        wrapped = [pieces for pieces, _ in wrap(line, width)]
+        if len(lines) + len(wrapped) >= height:
+            break
+        lines += wrapped
+    indent = Piece(" " * (max(width - max(map(cells, lines), default=0), 0) // 2))
     above = max(height - len(lines) - 1, 0) // 2
     return [*[Row((), 0)] * above, *(Row((indent, *pieces), 0) for pieces in lines), Row((), 0)]
 

@@ -11,7 +11,7 @@ from markdown_it.tree import SyntaxTreeNode
 from specchat.tui.transcript.highlight import highlight
 from specchat.tui.transcript.inline import Inline, UnplacedError, inline_parser
 from specchat.tui.transcript.tables import table_rows
-from specchat.tui.transcript.wrap import Insertion, Piece, Row, rejected, source_rows, wrap
+from specchat.tui.transcript.wrap import Insertion, Line, Piece, Row, rejected, source_rows, wrap
 
 NARROWEST = 10
 BULLETS = "•◦▪"
@@ -20,8 +20,6 @@ _BREAKS = re.compile(r"\r\n?")
 _MARKUP = re.compile(r"[\s#*_~`=|:>\-+<\[\]()!\\]*")
 
 BLANK = Row((), 0)
-
-Line = Sequence[Piece]
 
 
 def markdown_rows(text: str, width: int, start: int = 0, insertion: Insertion | None = None) -> list[Row]:

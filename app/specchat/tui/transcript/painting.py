@@ -118,10 +118,11 @@ def _source(piece: Piece, look: Look, palette: Palette) -> Iterator[Segment]:
 
 
 def _style(piece: Piece, offset: int, look: Look, palette: Palette) -> Style:
-    style = palette(f"{piece.style} thought" if offset < look.thought else piece.style)
+    chosen = look.round[0] <= offset < look.round[1]
+    style = palette("" if chosen else f"{piece.style} thought" if offset < look.thought else piece.style)
     if look.marks == "style" and (source := look.runs.source_at(offset)):
-        style += palette.mark(source, coloured=CODE.isdisjoint(piece.style.split()))
-    if look.round[0] <= offset < look.round[1]:
+        style += palette.mark(source, coloured=chosen or CODE.isdisjoint(piece.style.split()))
+    if chosen:
         style += REVERSE
     if look.selection[0] <= offset < look.selection[1]:
         style += palette.selection

@@ -26,7 +26,7 @@ from specchat.tui.transcript.painting import NOWHERE, Look, Place, empty, paint,
 from specchat.tui.transcript.palette import COMPONENTS, DEFAULT_CSS, Palette
 from specchat.tui.transcript.runs import Runs
 from specchat.tui.transcript.selecting import selected_span, selected_text, word_at
-from specchat.tui.transcript.wrap import Row
+from specchat.tui.transcript.wrap import Line, Row
 
 KEPT_STRIPS = 1024
 KEPT_NOTICES = 5
@@ -38,7 +38,8 @@ Kind = Literal["info", "warning", "error"]
 class TranscriptView(ScrollView, can_focus=True):
     """Turns one below the other, wrapped, marked by the source of their tokens, and selectable as source text.
 
-    It follows its end while that is in sight. `selected` is the id of a turn, `selected_round` the index of one of its rounds.
+    It follows its end while that is in sight: `following` tells so. `selected` is the id of a turn, `selected_round` the index of
+    one of its rounds, `hint` what is shown instead of turns.
     """
 
     ALLOW_SELECT = True
@@ -51,7 +52,8 @@ class TranscriptView(ScrollView, can_focus=True):
     selected: reactive[str | None] = reactive[str | None](None)
     selected_round: reactive[int | None] = reactive[int | None](None)
     thinking: reactive[bool] = reactive(False)
-    empty_text: reactive[str] = reactive("")
+    hint: reactive[Sequence[Line]] = reactive[Sequence[Line]](())
+    following: reactive[bool] = reactive(True, repaint=False)
 
     class RoundPicked(Message):
         """A token of an answer was clicked: its turn, and the index of its round."""
@@ -66,15 +68,9 @@ class TranscriptView(ScrollView, can_focus=True):
         self._document = Document()
         self._palette = Palette(self)
         self._strips: LRUCache[tuple[int, int], Strip] = LRUCache(KEPT_STRIPS)
-        self._following = True
         self._arranging = False
         self._filling: Timer | None = None
         self._notices: list[tuple[str, Kind]] = []
-
-    @property
-    def following(self) -> bool:
-        """Whether the end is in sight and stays there as text is added."""
-        return self._following
 
     @property
     def settled(self) -> bool:
@@ -89,7 +85,7 @@ class TranscriptView(ScrollView, can_focus=True):
         self._document.show(turns, positions)
         if self._document.index(self.selected) is None:
             self.selected = None
-        self._following = True
+        self.following = True
         self._redraw()
 
     def append(self, turn: Turn, position: Position = (1, 1)) -> None:
@@ -141,7 +137,7 @@ class TranscriptView(ScrollView, can_focus=True):
 
     def follow(self) -> None:
         """Scroll to the end and stay there."""
-        self._following = True
+        self.following = True
         self._arrange()
 
     def toggle_thinking(self) -> None:
@@ -227,7 +223,7 @@ class TranscriptView(ScrollView, can_focus=True):
         blocks = self._document.blocks
         place = len(blocks[-1].turn.text) if blocks else 0
         rows = [row for text, kind in self._notices for row in message_rows(text, kind, width, place)]
-        return rows if blocks else hint_rows(self.empty_text, width, self.size.height - len(rows)) + rows
+        return rows if blocks else hint_rows(self.hint, width, self.size.height - len(rows)) + rows
 
     def _anchor(self) -> tuple[int, int, int]:
         """What is at the top: the block, the row in it, and the place in the source."""
@@ -242,7 +238,7 @@ class TranscriptView(ScrollView, can_focus=True):
         document = self._document
         self._strips.clear()
         y = document.height
-        if index < len(document.blocks) and not self._following:
+        if index < len(document.blocks) and not self.following:
             if not document.blocks[index].built:
                 self._build(index)
             block = document.blocks[index]
@@ -258,7 +254,7 @@ class TranscriptView(ScrollView, can_focus=True):
         document, height = self._document, self.size.height
         top = self.scroll_offset.y if y is None else y
         while True:
-            if self._following:
+            if self.following:
                 top = max(document.height - height, 0)
             index = document.unbuilt(top, top + height)
             if index is None:
@@ -274,7 +270,7 @@ class TranscriptView(ScrollView, can_focus=True):
         if round(self.scroll_y) != top:
             self.scroll_y = top
             self.scroll_target_y = self.scroll_y
-        self._following = self.scroll_offset.y >= self.max_scroll_y
+        self.following = self.scroll_offset.y >= self.max_scroll_y
         self._arranging = False
         if self._filling is None and document.nearest_unbuilt(top) is not None:
             self._filling = self.set_timer(PAUSE_SECONDS, self._fill)
@@ -314,7 +310,7 @@ class TranscriptView(ScrollView, can_focus=True):
         """Follow the end when it comes in sight, and give rows to what does."""
         super().watch_scroll_y(old_value, new_value)
         if not self._arranging:
-            self._following = round(new_value) >= self.max_scroll_y
+            self.following = round(new_value) >= self.max_scroll_y
             self._arrange()
 
     def on_resize(self) -> None:
@@ -329,7 +325,7 @@ class TranscriptView(ScrollView, can_focus=True):
         """Show ended turns in the other form."""
         self._redraw()
 
-    def watch_empty_text(self) -> None:
+    def watch_hint(self) -> None:
         """Show the other hint."""
         self._redraw()
 

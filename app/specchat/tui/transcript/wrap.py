@@ -18,6 +18,7 @@ _CONTROLS = "".join(map(chr, SHOWN))
 _SPECIAL = re.compile(f"([{_CONTROLS}]|(?:^|(?<=[{_CONTROLS}{JOINER}])){JOINER})")
 
 Insertion = tuple[int, str]
+Line = Sequence["Piece"]
 
 
 class Piece(NamedTuple):

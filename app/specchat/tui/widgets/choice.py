@@ -14,6 +14,8 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from specchat.tui.widgets.styles import MUTED
+
 
 class Choice(Widget, can_focus=True):
     """All values in a row with the chosen one marked; where there is no room for that, the chosen one alone."""
@@ -61,10 +63,10 @@ class Choice(Widget, can_focus=True):
 
     def render(self) -> RenderResult:
         """The values, or the chosen one between arrows with its place among them."""
-        style = "bold reverse" if self.has_focus else "bold $text"
+        style = "bold reverse" if self.has_focus else "bold $foreground"
         if not self.in_a_row:
             place = f"{self.values.index(self.value) + 1} of {len(self.values)}"
-            return Content.assemble("◂ ", (f" {self.value} ", style), " ▸  ", (place, "$text-muted"))
+            return Content.assemble("◂ ", (f" {self.value} ", style), " ▸  ", (place, MUTED))
         return Content("  ").join(
             Content.styled(f"● {each}", style) if each == self.value else Content(f"○ {each}") for each in self.values
         )

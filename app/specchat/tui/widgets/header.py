@@ -9,6 +9,7 @@ from typing import Literal
 from textual.content import Content
 from textual.widget import Widget
 
+from specchat.tui.names import model_name
 from specchat.tui.widgets.fitting import Form, fit
 from specchat.tui.widgets.styles import MUTED, STRONG, WARNING
 from specchat.visible import visible
@@ -32,6 +33,7 @@ class Status:
     ready: Ready | None = None
     drafting: Drafting = field(default_factory=Drafting)
     seed: int | None = None
+    saved: bool = True
 
 
 class StatusHeader(Widget):
@@ -67,7 +69,7 @@ def _pieces(status: Status) -> Iterator[list[Form]]:
     yield [(0, Content.styled("specchat", "bold $text-primary"))]
     ready, drafting = status.ready, status.drafting
     if ready is None:
-        yield [(60, Content(visible(status.pair)))]
+        yield [(60, Content(model_name(status.pair)))]
     else:
         yield from _models(ready, drafting)
         yield from _exactness(ready)
@@ -77,11 +79,13 @@ def _pieces(status: Status) -> Iterator[list[Form]]:
         yield [(20, Content(drafting.accept))]
     if status.seed is not None:
         yield [(40, Content(f"seed {status.seed}"))]
+    if not status.saved:
+        yield [(60, Content.styled("not saved", WARNING))]
     yield _state(status)
 
 
 def _models(ready: Ready, drafting: Drafting) -> Iterator[list[Form]]:
-    target = visible(ready.target)
+    target = model_name(ready.target)
     plain = Content(target)
     typed = Content.assemble(target, (f" {ready.dtype}", MUTED))
     draft = _draft(ready, drafting)
@@ -99,7 +103,7 @@ def _models(ready: Ready, drafting: Drafting) -> Iterator[list[Form]]:
 
 def _draft(ready: Ready, drafting: Drafting) -> str:
     """Who drafts, in words; empty for nobody."""
-    model = "" if ready.draft is None else "int4 copy" if ready.draft_kind == "int4" else visible(ready.draft)
+    model = "" if ready.draft is None else "int4 copy" if ready.draft_kind == "int4" else model_name(ready.draft)
     drafters = {"auto": [model, "n-gram"], "model": [model], "ngram": ["n-gram"], "off": []}[drafting.draft]
     words = " + ".join(filter(None, drafters))
     if drafting.draft != "auto" and words:

@@ -8,6 +8,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from specchat.transcript import Turn
+from specchat.tui.names import drafter_name
 from specchat.tui.widgets.bars import sparkline, squeeze, squeezed_index
 from specchat.tui.widgets.styles import MUTED, mark_style
 from specchat.visible import visible
@@ -47,7 +48,7 @@ class RoundInspector(Widget):
         self.border_title = self.border_subtitle = None
         if self._rounds:
             round_ = self._rounds[self._index]
-            drafter = visible(round_.drafter) if round_.drafted else "no draft"
+            drafter = drafter_name(round_.drafter) if round_.drafted else "no draft"
             self.border_title = Content(f"round {self._index + 1} of {len(self._rounds)} · {drafter}")
             self.border_subtitle = f"draft {round_.draft_ms:.1f} ms · verify {round_.verify_ms:.1f} ms"
         self.refresh()

@@ -10,6 +10,7 @@ from textual.widget import Widget
 from specchat.marks import MARKS
 from specchat.settings import Marks
 from specchat.tui.actions import BY_ID
+from specchat.tui.keys import key_text
 from specchat.tui.widgets.fitting import Form, fit
 from specchat.tui.widgets.styles import MUTED, STRONG, mark_style
 from specdec.events import Source
@@ -33,6 +34,8 @@ class Legend(Widget):
         super().__init__(id=id, classes=classes)
         self._counts: dict[Source, int] = dict.fromkeys(MARKS, 0)
         self._marks: Marks = "style"
+        self._key = key_text(BY_ID["marks"].keys)
+        self._below = ""
 
     def show(self, counts: Mapping[Source, int], marks: Marks) -> None:
         """Show how many tokens each source gave to an answer, in the kind of marks that is on."""
@@ -40,15 +43,26 @@ class Legend(Widget):
         self._marks = marks
         self.refresh()
 
+    def name_key(self, key: str) -> None:
+        """Name another key that changes the marks."""
+        self._key = key
+        self.refresh()
+
+    def tell_below(self, below: str) -> None:
+        """Say how to get to what is out of sight below; empty if nothing is."""
+        self._below = below
+        self.refresh()
+
     def render(self) -> Content:
         """The row."""
-        action = BY_ID["marks"]
-        key = action.keys.upper()
         if self._marks == "off":
-            long, short = f"{key} or /{action.slash} shows where each token came from", f"{key} marks the tokens"
-            return fit([[(0, Content.styled(long, MUTED)), (1, Content.styled(short, MUTED))]], self.content_size.width, GAP)
-        sources: list[Form] = [(1, GAP.join(self._labels())), (2, GAP.join(self._letters()))]
-        return fit([sources, [(0, Content.styled(key, MUTED))]], self.content_size.width, GAP)
+            long, short = f"{self._key} shows where each token came from", f"{self._key} marks the tokens"
+            pieces: list[list[Form]] = [[(0, Content.styled(long, MUTED)), (1, Content.styled(short, MUTED))]]
+        else:
+            pieces = [[(1, GAP.join(self._labels())), (2, GAP.join(self._letters()))], [(0, Content.styled(self._key, MUTED))]]
+        if self._below:
+            pieces.append([(3, Content.styled(self._below, STRONG))])
+        return fit(pieces, self.content_size.width, GAP)
 
     def _labels(self) -> Iterator[Content]:
         for source, mark in MARKS.items():

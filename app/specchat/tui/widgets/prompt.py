@@ -19,12 +19,15 @@ from textual.widgets.text_area import EditResult
 
 from specchat.tui.actions import ACTIONS, Action, commands_beginning
 from specchat.tui.keys import bindings, effective_keys
-from specchat.visible import C0, C1, DELETE, DIRECTION
+from specchat.tui.widgets.styles import MUTED, WARNING
+from specchat.visible import C0, C1, DELETE, DIRECTION, SURROGATES
+from specdec.events import Counted
 
 PLACEHOLDER = "Ask something, or / for the commands"
 SUGGESTED = 6
+NEARLY_FULL = 0.9
 # One character for one, so that the cursor stays where the text is.
-ONE_CELL = C0 | DELETE | dict.fromkeys((*C1, *DIRECTION), "\N{REPLACEMENT CHARACTER}")
+ONE_CELL = C0 | DELETE | dict.fromkeys((*C1, *DIRECTION, *SURROGATES), "\N{REPLACEMENT CHARACTER}")
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,31 @@ class Prompt(TextArea):
             self.post_message(self.Submitted(self.text))
             self.clear()
 
-    def give_back(self, text: str) -> None:
-        """Put a text that could not be used before what was typed since."""
-        self.load_text("\n".join(filter(None, (text, self.text))))
+    def take(self, text: str) -> None:
+        """Put in what was typed while the focus was elsewhere, and get the focus."""
+        self._replace_via_keyboard(text, *self.selection)
+        self.focus()
+
+    def show_count(self, counted: Counted | None, way_out: str = "") -> None:
+        """Say below the text how many tokens the conversation has with it; `way_out` is what to do if they are too many."""
+        if counted is None:
+            self.border_subtitle = None
+            return
+        tokens, context = counted.tokens, counted.context
+        shown = f"{tokens:,} of {context:,} tokens"
+        if tokens >= context:
+            self.border_subtitle = Content.styled(f"{shown}: too long, {way_out}", "bold $text-error")
+        elif tokens >= NEARLY_FULL * context:
+            self.border_subtitle = Content.styled(f"{shown}: nearly full", WARNING)
+        else:
+            self.border_subtitle = Content.styled(shown, MUTED)
+
+    def give_back(self, text: str, chosen: bool = False) -> None:
+        """Put a text that could not be used before what was typed since; if it is `chosen`, the next letter replaces it."""
+        since = self.text
+        self.load_text("\n".join(filter(None, (text, since))))
+        if chosen and not since:
+            self.select_all()
 
     def load_text(self, text: str) -> None:
         """Put another text in its place, the cursor at its end, and leave the earlier prompts."""

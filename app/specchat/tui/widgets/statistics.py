@@ -9,6 +9,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from specchat.live import LiveFigures
+from specchat.tui.names import drafter_name
 from specchat.tui.widgets.bars import bar, column, large, sparkline
 from specchat.tui.widgets.fitting import Form, fit
 from specchat.tui.widgets.styles import ACCENT, MUTED, STRONG
@@ -55,12 +56,13 @@ class StatisticsPanel(_FiguresWidget):
         height: 1fr;
         padding: 0 1;
         border: round $foreground 30%;
-        border-title-color: $foreground-muted;
+        border-title-color: $foreground;
+        border-title-style: bold;
         text-wrap: nowrap;
         text-overflow: ellipsis;
     }
     """
-    BORDER_TITLE = "statistics"
+    BORDER_TITLE = "Statistics"
 
     def render(self) -> Content:
         """The rows, in the roomiest way that is not higher than the panel."""
@@ -114,14 +116,16 @@ class StatisticsLine(_FiguresWidget):
     def _pieces(self) -> Iterator[list[Form]]:
         figures, ready = self._figures, self._ready
         if figures is None:
-            yield [(0, Content.styled("no answer yet", MUTED))]
+            yield [(1, Content.styled("no answer yet", MUTED))]
+            if ready is not None:
+                yield [(0, Content.assemble(("context ", MUTED), (str(ready.context), STRONG)))]
             return
         yield [(9, _number(_decimal(figures.tokens_per_second, 0), "tok/s"))]
         if self._ratio is not None:
             yield [(7, _number(f"{self._ratio:.1f}x", "plain"))]
         yield [(6, _number(_decimal(figures.tokens_per_round, 1), "tok/round"))]
         for rank, (name, drafter) in enumerate(sorted(figures.drafters.items(), key=lambda item: -item[1].tested)):
-            yield [(5 - min(rank, 4), Content.assemble((f"{name} ", MUTED), (f"{drafter.acceptance:.0%}", STRONG)))]
+            yield [(5 - min(rank, 4), Content.assemble((f"{drafter_name(name)} ", MUTED), (f"{drafter.acceptance:.0%}", STRONG)))]
         if ready is not None:
             used = f"{figures.context_used}/{ready.context}"
             yield [(8, Content.assemble(("ctx ", MUTED), (used, STRONG)))]
@@ -136,6 +140,7 @@ def _speed(figures: LiveFigures, width: int, room: _Room) -> Iterator[Content]:
         return
     for digits, words in zip(large(text), ("", "tok/s", "decoding"), strict=True):
         yield Content.assemble((digits, "bold $text-primary"), f"  {words}")
+    yield Content()
 
 
 def _acceptance(figures: LiveFigures, width: int, room: _Room) -> Iterator[Content]:
@@ -144,7 +149,7 @@ def _acceptance(figures: LiveFigures, width: int, room: _Room) -> Iterator[Conte
     yield Content()
     yield _row("accepted/tested", "by position", width, MUTED, MUTED)
     for name, drafter in figures.drafters.items():
-        yield _row(name, f"{drafter.accepted}/{drafter.tested}  {drafter.acceptance:.0%}", width)
+        yield _row(drafter_name(name), f"{drafter.accepted}/{drafter.tested}  {drafter.acceptance:.0%}", width)
         yield from _slope(drafter) if room is _Room.LOW else _positions(drafter, width)
     if figures.discarded:
         yield _row("discarded after EOS", str(figures.discarded), width)
