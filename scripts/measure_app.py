@@ -4,8 +4,9 @@
 
 Two engine processes load the same pair. One is driven by a bare client, the other belongs to the real app in a terminal of 120x40
 cells, which is driven by its keys. Both answer the same prompts by the same seeds in turn. A rate is the engine's own, from the end
-of the prefill; the app's is read from its session store. Pairs of answers during which other programs used the processor are shown
-and not counted, unless they are nearly all. Linux only. Prints a Markdown table on stdout.
+of the prefill; the app's is read from its session store. Two processes of the same engine differ by some percent as long as they
+live, so each repeat starts both anew. Pairs of answers during which other programs used the processor are shown and not counted,
+unless they are nearly all. Linux only. Prints a Markdown table on stdout.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ SETTLING_SECONDS = 0.3
 LIMIT_SECONDS = 300.0
 DISTURBED_CORES = 0.1
 FEWEST = 4
+PASSES = 2
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Pair:
-    """One prompt answered both ways; `others` tells how many cores other programs used meanwhile."""
+    """One prompt answered both ways, by the processes of one repeat; `others` tells how many cores other programs used meanwhile."""
 
+    repeat: int
     prompt: str
     alone: Answer
     app: Answer
@@ -199,29 +202,25 @@ def _others_seconds() -> float:
     return (user + nice + system + sum(interrupts)) / TICKS - sum(map(_cpu_seconds, _family(os.getpid())))
 
 
-def measure(alone: Alone, app: App, repeats: int) -> list[Pair]:
-    """The pairs in the order of asking."""
-    found = []
-    for repeat in range(repeats + 1):
-        for number, prompt in enumerate(PROMPTS):
-            seed = 1000 * repeat + number
-            began, before = time.monotonic(), _others_seconds()
-            answers = alone.answer(prompt, seed), app.answer(prompt, seed)
-            others = max(_others_seconds() - before, 0.0) / (time.monotonic() - began)
-            if repeat:
-                found.append(Pair(prompt, *answers, others))
-        print(f"repeat {repeat} of {repeats}{'' if repeat else ' (warming up)'}", file=sys.stderr)
-    return found
+def measure(alone: Alone, app: App, repeat: int) -> Iterator[Pair]:
+    """The pairs in the order of asking, after one that warms up."""
+    for number, prompt in enumerate([PROMPTS[0], *PROMPTS * PASSES]):
+        seed = 1000 * repeat + number
+        began, before = time.monotonic(), _others_seconds()
+        answers = alone.answer(prompt, seed), app.answer(prompt, seed)
+        others = max(_others_seconds() - before, 0.0) / (time.monotonic() - began)
+        if number:
+            yield Pair(repeat, prompt, *answers, others)
 
 
 def table(found: list[Pair]) -> str:
     """A row for each pair of answers."""
-    lines = ["| prompt | tokens | alone, tok/s | with the app, tok/s | ratio | app, CPU s | others, cores |", "|---" * 7 + "|"]
+    lines = ["| repeat | prompt | tokens | alone, tok/s | with the app, tok/s | ratio | app, CPU s | others, cores |", "|---" * 8 + "|"]
     for pair in found:
         rates = (f"{answer.statistics.tokens_per_second:.1f}" for answer in (pair.alone, pair.app))
         tokens = pair.app.statistics.answer_tokens
-        cells = [pair.prompt, str(tokens), *rates, f"{pair.ratio:.3f}", f"{pair.app.cpu_seconds:.2f}", f"{pair.others:.2f}"]
-        lines.append(f"| {' | '.join(cells)} |")
+        figures = (f"{pair.ratio:.3f}", f"{pair.app.cpu_seconds:.2f}", f"{pair.others:.2f}")
+        lines.append(f"| {' | '.join([str(pair.repeat), pair.prompt, str(tokens), *rates, *figures])} |")
     return "\n".join(lines)
 
 
@@ -231,7 +230,9 @@ def summary(found: list[Pair]) -> tuple[float, str]:
     counted = quiet if len(quiet) >= FEWEST else found
     ratios = [pair.ratio for pair in counted]
     low, middle, high = statistics.quantiles(ratios, n=4)
-    spread = f"quartiles {low:.3f} to {high:.3f}, all {min(ratios):.3f} to {max(ratios):.3f}"
+    repeats = {pair.repeat: [other.ratio for other in counted if other.repeat == pair.repeat] for pair in counted}
+    medians = ", ".join(f"{statistics.median(of_one):.3f}" for of_one in repeats.values())
+    spread = f"quartiles {low:.3f} to {high:.3f}; by repeat {medians}"
     share = sum(pair.app.cpu_seconds for pair in counted) / sum(pair.app.statistics.decode_ms / 1000 for pair in counted)
     return middle, (
         f"Median ratio {middle:.3f} ({spread}) of {len(counted)} pairs; {len(quiet)} of {len(found)} were undisturbed by other programs. "
@@ -252,11 +253,15 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
     drafting = Drafting(draft=options.draft)
     settings = ("--pair", options.pair, "--draft", options.draft, "--exact", options.exact, "--max-tokens", str(options.tokens))
-    with own_folders(), tempfile.TemporaryDirectory() as logs, EngineClient(Path(logs) / "engine.log") as client:
-        load = choose_models(find_paths().user_registry, drafting, options.pair, None, None, dtype=None, context=None, exact=options.exact)
-        alone = Alone(client, load, drafting, options.tokens)
-        with opened_app(*settings) as app:
-            found = measure(alone, app, options.repeats)
+    found: list[Pair] = []
+    for repeat in range(1, options.repeats + 1):
+        with own_folders(), EngineClient(find_paths().engine_log.with_name("alone.log")) as client:
+            user_registry = find_paths().user_registry
+            load = choose_models(user_registry, drafting, options.pair, None, None, dtype=None, context=None, exact=options.exact)
+            alone = Alone(client, load, drafting, options.tokens)
+            with opened_app(*settings) as app:
+                found += measure(alone, app, repeat)
+        print(f"repeat {repeat} of {options.repeats}", file=sys.stderr)
     ready = alone.ready
     machine = f"{processor()}, {os.cpu_count()} cores, {ready.device}, {ready.dtype}, {ready.threads} threads"
     versions = {name: version(name) for name in ("specchat", "textual", "torch", "pydantic")} | {"python": sys.version.split()[0]}

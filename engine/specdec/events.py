@@ -95,7 +95,7 @@ class Progress(Wire):
 
 
 class Ready(Wire):
-    """What was loaded and how it will run; `warnings` are sentences for the user.
+    """What was loaded, by the sources that were asked for, and how it will run; `warnings` are sentences for the user.
 
     `draft_problem` says why the draft asked for is not there, which is one of the warnings too. `thinking` tells whether the
     target's template has a switch for thinking.

@@ -93,8 +93,8 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
     ngram = NGramDrafter()
     costs = calibrate(target, [ngram] if drafter is None else [ngram, drafter])
     ready = Ready(
-        target=directory.name,
-        draft=None if drafter is None else INT4 if plan.kind == INT4 else plan.directory.name,
+        target=options.target,
+        draft=options.draft if drafter else None,
         draft_kind=plan.kind if drafter else None,
         draft_backend=plan.backend.name if drafter and plan.backend else None,
         draft_problem=problem,

@@ -146,7 +146,7 @@ def test_a_life_from_hello_to_shutdown_whatever_libraries_print(start: Start, mo
     engine = start(tmp_path)
     assert engine.events == [Hello(protocol=PROTOCOL_VERSION, version=specdec.__version__, pid=engine.process.pid)]
     ready = load(engine, models)
-    assert (ready.id, ready.target, ready.draft) == (1, "target", "sibling")
+    assert (ready.id, ready.target, ready.draft) == (1, str(models[0]), str(models[1]))
     assert {event.stage for event in engine.events if isinstance(event, Progress)} == {"target", "draft", "calibration"}
     first = engine.chat()
     done = engine.until(Done)

@@ -108,7 +108,7 @@ def test_a_draft_that_knows_fewer_positions_drafts_as_far_as_it_does(models: tup
     save_model(tmp_path / "short", "llama", seed=1, num_hidden_layers=1, max_position_embeddings=40)
     save_tokenizer(tmp_path / "short")
     pair = load(models, tmp_path / "short", exact="on")
-    assert pair.ready.draft == "short"
+    assert pair.ready.draft == str(tmp_path / "short")
     assert "40 positions" in pair.ready.warnings[0]
     drafted = ask(ChatSession(pair), request("the cat", draft="model", max_tokens=60))
     assert drafted.tokens == ask(ChatSession(pair), request("the cat", draft="off", max_tokens=60)).tokens
@@ -175,7 +175,7 @@ def test_ready_says_how_the_pair_runs(models: tuple[Path, Path], asked: DtypeCho
     stages: list[tuple[str, int, int]] = []
     options = LoadOptions(target=str(models[0]), draft=str(models[1]), dtype=asked, context=300, exact="off", device="cpu", threads=1)
     ready = load_pair(options, lambda *step: stages.append(step)).ready
-    assert (ready.target, ready.draft, ready.draft_kind) == ("target", "sibling", "sibling")
+    assert (ready.target, ready.draft, ready.draft_kind) == (str(models[0]), str(models[1]), "sibling")
     assert (ready.dtype, ready.device, ready.context, ready.exact, ready.threads) == (dtype, "cpu", 300, False, 1)
     assert (ready.warnings, ready.draft_problem, ready.thinking) == ((), "", False)
     assert stages == [("target", 1, 3), ("target", 2, 3), ("target", 3, 3), ("draft", 1, 1), ("calibration", 0, 1)]
