@@ -247,10 +247,13 @@ def main() -> None:
     parser.add_argument("--pair", default="demo")
     parser.add_argument("--draft", choices=("auto", "off", "ngram", "model"), default="auto")
     parser.add_argument("--exact", choices=("on", "off"), default="on")
-    parser.add_argument("--threads", type=int, default=1, help="of each engine on a CPU; 1 is what the demo pair is fastest with")
+    parser.add_argument(
+        "--threads", type=int, help="of each engine on a CPU [default: each chooses, the app's leaves a core to the screen]"
+    )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+    if options.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
     drafting = Drafting(draft=options.draft)
     settings = ("--pair", options.pair, "--draft", options.draft, "--exact", options.exact, "--max-tokens", str(options.tokens))
     found: list[Pair] = []

@@ -19,6 +19,8 @@ from specdec.events import Count, Ready
 from specdec.options import LoadOptions, Message
 from specdec.registry import PairSpec, find_pair, load_registry
 
+SPARE = {"spare_cores": 1}
+
 
 class Desk:
     """What a screen works with. `complain` gets the errors that stop nothing: something could not be saved.
@@ -58,10 +60,10 @@ class Desk:
         Raises RegistryError for a pair or draft that is not listed, and UsageError for choices that contradict each other.
         """
         if self.own_models is not None:
-            return self.own_models
+            return self.own_models.model_copy(update=SPARE)
         chosen = settings or self.settings
         spec = find_pair(self.registry(), chosen.pair)
-        return options_for(spec, chosen.draft_model, chosen.context, chosen.exact, chosen.drafting)
+        return options_for(spec, chosen.draft_model, chosen.context, chosen.exact, chosen.drafting).model_copy(update=SPARE)
 
     def load(self, restart: bool = False) -> None:
         """Load the pair of the settings; raises RegistryError and UsageError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -38,12 +39,17 @@ def calibrate(target: Target, drafters: Sequence[Drafter]) -> Costs:
     return Costs({count: best[count] for count in rows}, drafts)
 
 
-def choose_threads(target: Target) -> int:
+def available_cores() -> int:
+    """The cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose_threads(target: Target, spare_cores: int = 0) -> int:
     """One thread, unless all of them take a step at least a tenth faster; sets torch's thread count and returns it.
 
-    A small model is no faster on several threads, and one leaves the others to the terminal.
+    All means that `spare_cores` of the machine's cores stay free.
     """
-    every = ALL_THREADS
+    every = max(1, min(ALL_THREADS, available_cores() - spare_cores))
     if target.decoder.device.type != "cpu" or every == 1:
         torch.set_num_threads(every)
         return every

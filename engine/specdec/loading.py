@@ -87,7 +87,7 @@ def load_pair(options: LoadOptions, report: Report = lambda stage, done, total: 
             warnings.append(f"Running without the draft model. {error}")
             problem = error.cause
     report("calibration", 0, 1)
-    threads = options.threads or choose_threads(target)
+    threads = options.threads or choose_threads(target, options.spare_cores)
     exactness = choose_execution(target, options.exact)
     target.execution = exactness.execution
     ngram = NGramDrafter()

@@ -116,7 +116,7 @@ async def test_the_first_run_offers_the_pairs_and_enter_starts_the_demo_pair() -
         await user.press("enter")
         await user.ready()
         await user.sees("● ready")
-        assert (loaded(user).target, loaded(user).draft_kind) == ("target", "sibling")
+        assert (loaded(user).target, loaded(user).draft) == ("builtin:demo/target", "builtin:demo/sibling")
         await user.ask(STORY)
         assert last(user).text
 
@@ -148,7 +148,7 @@ async def test_the_same_seed_gives_the_same_text_whoever_drafts() -> None:
 
 
 async def test_escape_stops_the_engine_within_one_round_and_the_answer_is_continued() -> None:
-    """The engine is held while the key is pressed, so that every round after it is seen to be one after it."""
+    """The engine is held while the key is pressed; it then ends the round under way, and at most the one it has not heard in yet."""
     async with app(**LONG) as user:
         await say_and_signal(user, STORY, signal.SIGSTOP)
         before = await no_more_rounds_arrive(user)
@@ -242,19 +242,19 @@ async def test_another_pair_and_another_draft_are_picked_on_the_pairs_screen() -
         await user.press("end", "enter")
         await user.until(lambda: user.app.screen is user.chat)
         await user.ready()
-        assert (loaded(user).target, loaded(user).draft_kind) == ("sibling", None)
+        assert (loaded(user).target, loaded(user).draft) == ("builtin:demo/sibling", None)
         assert loaded(user).context == 512
         await user.ask(STORY)
         setup = last(user).setup
         assert setup is not None
-        assert (setup.pair, setup.target) == ("little", "sibling")
+        assert (setup.pair, setup.target) == ("little", "builtin:demo/sibling")
 
         await user.press("ctrl+o")
         await pairs_are_listed(user)
         await user.press("home", "right", "down", "enter")
         await user.until(lambda: user.app.screen is user.chat)
         await user.ready()
-        assert (loaded(user).target, loaded(user).draft_kind) == ("target", "int4")
+        assert (loaded(user).target, loaded(user).draft) == ("builtin:demo/target", "int4")
         await command(user, "/draft model")
         await user.ask(STORY)
         statistics = last(user).statistics
@@ -316,11 +316,9 @@ async def test_an_engine_killed_in_mid_answer_costs_its_rest_and_the_next_prompt
         await say_and_signal(user, STORY, signal.SIGKILL)
         await user.idle()
         await user.sees("SIGKILL")
-        kept = stored(user).branch()[-1]
-        assert len(kept.rounds) >= 5
-        assert kept.rounds == last(user).rounds
-        assert kept.text == last(user).text
-        assert "SIGKILL" in kept.error
+        assert len(last(user).rounds) >= 5
+        assert "SIGKILL" in last(user).error
+        assert stored(user) == session(user)
         await command(user, "/set max_tokens 20")
         await command(user, "Are you back?")
         assert last(user).finish is not None

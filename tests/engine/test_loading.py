@@ -29,13 +29,14 @@ import specdec.calibration
 from specdec.loading import load_pair
 from specdec.options import LoadOptions
 
-load = lambda threads: load_pair(LoadOptions(target=sys.argv[1], exact="off", threads=threads)).ready.threads
+load = lambda threads, spare=0: load_pair(LoadOptions(target=sys.argv[1], exact="off", threads=threads, spare_cores=spare)).ready.threads
+specdec.calibration.available_cores = lambda: 2
 chosen = []
 for best in (1, 2):
     specdec.calibration.timed_ms = lambda *step: 1.0 if torch.get_num_threads() == best else 9.0
     chosen.append((load(None), torch.get_num_threads()))
     load(1)
-print(chosen)
+print(chosen, load(None, spare=1), load(None, spare=9), load(None))
 """
 
 
@@ -199,9 +200,11 @@ def test_the_asked_threads_are_used(models: tuple[Path, Path]) -> None:
     assert load(models, threads=1, exact="off").ready.threads == 1 == torch.get_num_threads()
 
 
-def test_each_load_measures_all_threads_whatever_the_last_one_chose(models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_load_measures_all_threads_but_spare_cores_whatever_the_last_one_chose(
+    models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a process of its own, because how many threads there are is settled when torch starts."""
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     ran = subprocess.run([sys.executable, "-c", REMEMBERS_ALL_THREADS, str(models[0])], capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.strip() == "[(1, 1), (2, 2)]"
+    assert ran.stdout.strip() == "[(1, 1), (2, 2)] 1 1 2"

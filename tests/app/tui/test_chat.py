@@ -241,6 +241,12 @@ async def test_settings_by_command_go_to_the_engine(tmp_path: Path) -> None:
         assert "seed" not in stored
 
 
+async def test_the_engine_leaves_a_core_to_the_screen() -> None:
+    async with running("report") as user:
+        await user.ask("Hello?")
+        assert '"spare_cores": 1' in branch(user)[-1].text
+
+
 async def test_wrong_values_name_what_is_allowed() -> None:
     async with running("echo") as user:
         await user.ready()

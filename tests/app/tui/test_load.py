@@ -15,7 +15,7 @@ from specchat.engine_thread import EngineThread, Report
 from specchat.paths import find_paths
 from specchat.settings import View
 from specchat.store import Store
-from specchat.tui.screens.chat import FRAME_SECONDS, ChatScreen
+from specchat.tui.hearing import FRAME_SECONDS, Hearing
 from specchat.tui.transcript.view import TranscriptView
 
 MESSAGES = 300
@@ -58,7 +58,7 @@ async def test_8000_tokens_at_800_a_second_below_300_messages_cost_frames_and_lo
     async with running("paced", f"{ROUNDS}:{ROUNDS_PER_SECOND}", view=View(markdown=False).model_dump()) as user:
         await user.ready()
         await opened_long_conversation(user)
-        drains = counted(monkeypatch, ChatScreen, "_drain")
+        drains = counted(monkeypatch, Hearing, "drain")
         grows = counted(monkeypatch, TranscriptView, "grow")
         updates = counted(monkeypatch, App, "_display")
         taken: list[list[Report]] = counted(monkeypatch, EngineThread, "take")
