@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tomllib
@@ -172,14 +173,16 @@ def test_a_link_stays_a_link(path: Path, tmp_path: Path) -> None:
     assert load_settings(real)[0].pair == "qwen3"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written_is_an_error_that_changes_nothing(path: Path) -> None:
+def test_a_disk_that_cannot_be_written_is_an_error_that_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
     write(path, COMMENTED)
-    path.parent.chmod(0o500)
+    monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(SpecError, match="cannot be written"):
         save_settings(path, Settings(pair="qwen3"))
-    path.parent.chmod(0o700)
     assert path.read_text() == COMMENTED
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_a_file_in_place_of_the_folder_is_an_error(tmp_path: Path) -> None:

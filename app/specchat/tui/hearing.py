@@ -16,7 +16,8 @@ from specdec.events import Done, Event, Progress, Ready, Round, Started
 if TYPE_CHECKING:
     from specchat.tui.screens.chat import ChatScreen
 
-FRAME_SECONDS = 1 / 20
+FRAME_SECONDS = 1 / 15
+FIGURES_SECONDS = 1 / 5
 FORCED = EngineLostError("The engine did not stop when it was asked to, and was ended.", "The next prompt starts it again.")
 
 
@@ -27,6 +28,7 @@ class Hearing:
         self.ended_by_force: Job | None = None
         self._screen = screen
         self._drained = 0.0
+        self._counted = 0.0
         self._timer: Timer | None = None
 
     def wake(self) -> None:
@@ -51,7 +53,8 @@ class Hearing:
         if answer is not None and answer.id in grown:
             screen.transcript.grow(answer)
         screen.show_status()
-        if grown:
+        if grown and self._drained - self._counted >= FIGURES_SECONDS:
+            self._counted = self._drained
             screen.show_figures()
 
     def _hear(self, report: Report, grown: set[str]) -> None:

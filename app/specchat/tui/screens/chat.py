@@ -41,7 +41,6 @@ from specdec.events import Progress
 if TYPE_CHECKING:
     from specchat.tui.app import SpecchatApp
 
-FRAME_SECONDS = 1 / 20
 KILL_SECONDS = 10.0
 
 
