@@ -12,7 +12,7 @@ from specdec.memory import size_text
 
 def report(error: SpecError) -> None:
     """Say in one line what went wrong and what to do next."""
-    say(f"{error.cause} {error.next_step}")
+    say(str(error))
 
 
 def note(text: str) -> None:

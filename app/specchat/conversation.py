@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+from specchat.answer import error_of
 from specchat.store import Store
 from specchat.transcript import Session, Setup, Turn, new_session, title_of
 from specdec.errors import SpecError, UsageError
@@ -27,7 +28,7 @@ def apply(turn: Turn, event: Event) -> None:
             turn.finish = event.finish
             turn.statistics = event.statistics
         case Error():
-            turn.error = f"{event.cause} {event.next_step}".strip()
+            turn.error = str(error_of(event))
 
 
 class Recorder:

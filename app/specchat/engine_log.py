@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 import os
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
-from specchat.paths import private_folder
+from specchat.private_file import open_to_append
 from specdec.errors import SpecError
 
 LIMIT_BYTES = 2**20
 TAIL_BYTES = 4096
 
 
-def open_log(path: Path) -> BinaryIO:
+def open_log(path: Path) -> FileIO:
     """The log opened for appending; one that has grown past the limit is first moved to `engine.log.1`.
 
     Raises SpecError if it cannot be written.
     """
-    private_folder(path.parent)
     try:
         if path.exists() and path.stat().st_size > LIMIT_BYTES:
             os.replace(path, path.with_name(path.name + ".1"))
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+        return open_to_append(path)
     except OSError as error:
         raise SpecError(f"The engine's log {path} cannot be written: {error.strerror}.", "Make it writable or remove it.") from error
 
 
-def open_log_or_none(path: Path) -> BinaryIO:
+def open_log_or_none(path: Path) -> FileIO:
     """The log, or, where it cannot be written, the null device: an engine whose last words are lost is better than none."""
     try:
         return open_log(path)
     except SpecError:
-        return open(os.devnull, "ab")
+        return open(os.devnull, "ab", buffering=0)
 
 
 def complaint(path: Path) -> str:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
-from specchat.paths import private_folder
-from specchat.private_file import write_private
+from specchat.private_file import open_to_append, write_private
 from specdec.errors import SpecError
 
 LIMIT = 1000
@@ -46,12 +44,8 @@ class History:
         self.entries.append(text)
         del self.entries[:-LIMIT]
         try:
-            private_folder(self.path.parent)
-            file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(file, _line(text))
-            finally:
-                os.close(file)
+            with open_to_append(self.path) as file:
+                file.write(_line(text))
         except SpecError as error:
             return self._complain(error.cause)
         except OSError as error:

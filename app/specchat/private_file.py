@@ -1,11 +1,20 @@
-"""Files for the user alone, replaced as a whole or not at all."""
+"""Files for the user alone: replaced as a whole or not at all, or appended to."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
+
+from specchat.paths import private_folder
+
+
+def open_to_append(path: Path) -> FileIO:
+    """The file, mode 0600, for appending; each write goes out at once. Makes its folder; raises SpecError for that, else OSError."""
+    private_folder(path.parent)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab", buffering=0)
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -74,7 +74,7 @@ class Store:
     def in_memory(cls, reason: SpecError) -> Store:
         """A store that ends with the process, in place of one that could not be opened."""
         store = cls(None)
-        store.notice = f"Conversations are not saved and end with specchat: {reason.cause} {reason.next_step}".strip()
+        store.notice = f"Conversations are not saved and end with specchat: {reason}"
         return store
 
     def sessions(self, query: str = "") -> list[SessionRow]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from specchat.paths import private_folder
+from specchat.private_file import open_to_append
 from specdec.errors import SpecError
 
 
@@ -15,9 +14,8 @@ def unexpected(error: Exception, log: Path) -> SpecError:
     """The typed error to show in place of any other one, after its traceback was appended to the log."""
     words = " ".join(f"{type(error).__name__}: {error}".split())
     try:
-        private_folder(log.parent)
-        with os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8", errors="replace") as file:
-            file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z\n{''.join(traceback.format_exception(error))}\n")
+        with open_to_append(log) as file:
+            file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}Z\n{''.join(traceback.format_exception(error))}\n".encode("utf-8", "replace"))
     except (OSError, SpecError):
         return SpecError(f"That failed in an unexpected way ({words}).", "Go on; the conversation is as it was.")
     return SpecError(f"That failed in an unexpected way ({words}).", f"Go on; {log} has the details for a bug report.")

@@ -73,7 +73,7 @@ def fork(screen: ChatScreen, _argument: str) -> None:
     session = screen.desk.conversation.session
     if not session.turns:
         raise UsageError("There is nothing to fork yet.", "Ask something first.")
-    screen.desk.conversation = screen.desk.conversation.fork(session.turns.get(screen.transcript.selected or ""))
+    screen.desk.conversation = screen.desk.conversation.fork(screen.selected)
     screen.show_conversation()
     screen.notice(f"You are in a copy now; the original is among the sessions ({screen.key('sessions')}).")
 

@@ -24,7 +24,7 @@ def select(screen: ChatScreen, step: int) -> None:
 
 def selected(screen: ChatScreen) -> Turn:
     """The selected message; raises UsageError if there is none."""
-    turn = screen.desk.conversation.session.turns.get(screen.transcript.selected or "")
+    turn = screen.selected
     if turn is None:
         raise UsageError("No message is selected.", f"{screen.key('select_previous')} selects one.")
     return turn
@@ -51,7 +51,7 @@ def edit(screen: ChatScreen, _argument: str) -> None:
     """Take the selected prompt, or the last one, back into the prompt box; sending it begins a new branch."""
     require_idle(screen)
     branch = screen.desk.conversation.session.branch()
-    chosen = screen.desk.conversation.session.turns.get(screen.transcript.selected or "")
+    chosen = screen.selected
     if chosen is not None and chosen.role == "assistant" and chosen.parent is not None:
         chosen = screen.desk.conversation.session.turns[chosen.parent]
     prompt = chosen or next((turn for turn in reversed(branch) if turn.role == "user"), None)

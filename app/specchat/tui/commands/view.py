@@ -34,7 +34,7 @@ def rounds(screen: ChatScreen, _argument: str) -> None:
     if screen.transcript.selected_round is not None:
         screen.inspect(None, None)
         return
-    turn = screen.desk.conversation.session.turns.get(screen.transcript.selected or "")
+    turn = screen.selected
     turn = turn if turn is not None and turn.rounds else screen.desk.conversation.last_answer()
     if turn is None or not turn.rounds:
         raise UsageError("There is no answer to look into.", "Ask something first.")

@@ -112,6 +112,11 @@ class ChatScreen(Screen[None]):
         turns = self.desk.conversation.session.turns
         return next((answer for answer in self.answers.values() if answer.id in turns), None)
 
+    @property
+    def selected(self) -> Turn | None:
+        """The message that is selected."""
+        return self.desk.conversation.session.turns.get(self.transcript.selected or "")
+
     def on_mount(self) -> None:
         self.transcript.hint = greeting(self.desk.settings.keys)
         self.show_conversation()
@@ -258,7 +263,7 @@ class ChatScreen(Screen[None]):
 
     def say(self, error: SpecError) -> None:
         """An error as one line of cause and one next action, in the conversation."""
-        self.notice(f"{error.cause} {error.next_step}".strip(), "error")
+        self.notice(str(error), "error")
 
     def notice(self, text: str, kind: Kind = "info") -> None:
         """A line in the conversation that is not part of it."""

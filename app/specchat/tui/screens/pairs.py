@@ -160,7 +160,7 @@ class PairsScreen(ModalScreen[PairChoice | None]):
         self._memory = looked.memory
         if looked.error is not None:
             problem = self.query_one("#problem", Static)
-            problem.update(pairs_text.plain(f"! {looked.error.cause} {looked.error.next_step}"))
+            problem.update(pairs_text.plain(f"! {looked.error}"))
             problem.display = True
         if first:
             self.query_one("#looking").display = False

@@ -127,7 +127,7 @@ def memory_lines(offer: Offer, memory: Memory, width: int) -> Content:
 def download_lines(name: str, download: Download, width: int) -> Content:
     """A download that is not done: its bar with bytes, speed and time left, or why it failed and what to do."""
     if download.state == "failed" and download.error is not None:
-        cause = plain(f"{download.error.cause} {download.error.next_step}")
+        cause = plain(str(download.error))
         return Content.assemble((f"{GLYPHS['failed']} {visible(name)} failed: ", "bold $text-error"), cause)
     share = download.done / download.total if download.total else 0.0
     label = plain(name, "bold").truncate(20, ellipsis=True)

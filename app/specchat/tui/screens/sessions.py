@@ -231,7 +231,7 @@ class SessionsScreen(ModalScreen[str | None]):
 
     @on(Failed)
     def _failed(self, failed: Failed) -> None:
-        self._tell(f"{failed.error.cause} {failed.error.next_step}")
+        self._tell(str(failed.error))
 
     def _look(self) -> None:
         """Search on a thread of its own; only the last search counts."""
