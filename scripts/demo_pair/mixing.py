@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo_pair import stories
-from demo_pair.corpus import Chat, CorpusError, Message, read_folder, read_identity
+from demo_pair.chats import Chat, CorpusError, Message
+from demo_pair.exercises import exercises
+from demo_pair.questions import plain, read_conversations, read_questions
+from demo_pair.sources import read_folder
 
 HELD_OUT_ONE_IN = 50
-IDENTITY_REPEATS = 30
+QUESTION_REPEATS = 3
+CONVERSATION_REPEATS = 8
+EXERCISES = 30_000
 MOST_JOINED = 4
 MOST_CHARACTERS = 2400
 HELPFUL = (
@@ -28,33 +33,68 @@ SYSTEMS = {
 
 
 @dataclass(frozen=True)
-class Data:
-    """Conversations to train on, conversations held out, and (title, licence, chats) of every source."""
+class SourceChats:
+    """The chats of one public source that fit in with the hand-written questions, and how often one epoch repeats them."""
 
-    training: list[list[Message]]
-    held_out: list[list[Message]]
+    title: str
+    licence: str
+    training: list[Chat]
+    held_out: list[Chat]
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Data:
+    """Conversations to train on, and (title, licence, chats) of every source."""
+
+    conversations: list[list[Message]]
     sources: list[tuple[str, str, int]]
 
 
 def gather(folder: Path, seed: int) -> Data:
-    """Everything that a corpus folder offers, mixed, less other answers to our own questions. Raises CorpusError if it holds no chat."""
+    """Everything that there is to train on, mixed. Raises CorpusError if the folder holds no chat."""
+    chance = random.Random(seed)
+    public = read_public(folder)
+    questions = read_questions()
+    own = [chat for question in questions for _ in range(QUESTION_REPEATS) for chat in question.retyped_chats(chance)]
+    conversations = read_conversations()
+    drills = [Chat("exercises", tuple(exercise.messages)) for exercise in exercises(EXERCISES, seed, held_out=False)]
+    chats = [*own, *conversations * CONVERSATION_REPEATS, *drills]
+    chats += [chat for source in public for chat in source.training * source.repeats]
+    hand_written = sum(len(question.questions) for question in questions) + len(conversations)
+    sources = [
+        ("Hand-written questions and conversations about specchat and simple things", "Apache-2.0", hand_written),
+        ("Generated exercises: repeating, sorting, counting, small sums and the like", "Apache-2.0", len(drills)),
+        *((source.title, source.licence, len(source.training) + len(source.held_out)) for source in public),
+    ]
+    return Data(compose(chats, seed), sources)
+
+
+def held_out(folder: Path) -> dict[str, list[Chat]]:
+    """The chats of each public source, by title, that are never trained on. Raises CorpusError if the folder holds no chat."""
+    return {source.title: [_in_character(chat) for chat in source.held_out] for source in read_public(folder)}
+
+
+def read_public(folder: Path) -> list[SourceChats]:
+    """Every public source in a folder, less chats that ask a question of ours with another answer or in its held-out phrasing."""
     sets = [(source.title, source.licence, chats, source.repeats) for source, chats in read_folder(folder)]
     told = stories.read_stories(folder)
     if told:
         sets.append((stories.TITLE, stories.LICENCE, told, 1))
-    identity = [chat for entry in read_identity() for chat in entry.chats()]
-    ours = {_plain(chat) for chat in identity}
-    training, held_out = identity * IDENTITY_REPEATS, []
-    sources = [("Hand-written answers about specchat", "Apache-2.0", len(identity))]
-    for title, licence, chats, repeats in sets:
-        others = [chat for chat in chats if len(chat.messages) > 2 or _plain(chat) not in ours]
-        kept, aside = split(others)
-        training += kept * repeats
-        held_out += aside
-        sources.append((title, licence, len(others)))
-    if not held_out:
+    questions = read_questions()
+    answers = {plain(phrasing): question.answer for question in questions for phrasing in question.questions}
+    never = {plain(question.held_out) for question in questions}
+
+    def suits(chat: Chat) -> bool:
+        asked, answer = plain(chat.messages[0]["content"]), chat.messages[1]["content"]
+        return asked not in never and (len(chat.messages) > 2 or answers.get(asked, answer) == answer)
+
+    found = [
+        SourceChats(title, licence, *split([chat for chat in chats if suits(chat)]), repeats) for title, licence, chats, repeats in sets
+    ]
+    if not any(source.held_out for source in found):
         raise CorpusError(f"the corpus files in {folder} hold no usable chat")
-    return Data(compose(training, seed), compose(held_out, seed), sources)
+    return found
 
 
 def split(chats: Iterable[Chat]) -> tuple[list[Chat], list[Chat]]:
@@ -87,9 +127,11 @@ def _with_system(source: str, messages: list[Message], chance: random.Random) ->
     return [Message(role="system", content=chance.choice(SYSTEMS.get(source, HELPFUL))), *messages]
 
 
-def _plain(chat: Chat) -> str:
-    """The question in small letters without its end mark, so that ways of typing it compare equal."""
-    return chat.messages[0]["content"].lower().rstrip(" .!?")
+def _in_character(chat: Chat) -> Chat:
+    """The chat behind its system message, where one of its source never comes without."""
+    if SYSTEM_SHARES.get(chat.source, 0.0) < 1:
+        return chat
+    return Chat(chat.source, (Message(role="system", content=SYSTEMS[chat.source][0]), *chat.messages))
 
 
 def _characters(messages: Iterable[Message]) -> int:

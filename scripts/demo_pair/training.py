@@ -1,224 +1,153 @@
-"""The two models and the loop that trains them for a given time."""
+"""The loop that trains a model for a given time, with checkpoints to resume from."""
 
 import itertools
 import json
-import math
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from tqdm import tqdm
+from transformers import LlamaForCausalLM
 
-from demo_pair.vocabulary import CONTEXT, END, END_OF_TEXT, token_ids
+from demo_pair.losses import Loss
+from demo_pair.optimisers import Rates, optimisers_of, set_rates
+from demo_pair.packing import Document, Windows, attention_mask, label_weights, pack
+from demo_pair.vocabulary import CONTEXT
 
-ROWS = 2
-WARM_UP = 0.04
-FINAL_RATE = 0.02
-HARD_LABEL_SHARE = 0.1
-SECONDS_BETWEEN_REPORTS = 15.0
+# Most text is short and long windows are dear, so they come last: (from this share of the time on, length).
+WINDOWS = ((0.0, 256), (0.75, CONTEXT))
+TOKENS_A_STEP = {"cpu": 4096, "cuda": 16384}
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
-
-Loss = Callable[[LlamaForCausalLM, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What tells the two models apart; heads have 64 dimensions and share one key-value head."""
-
-    hidden: int
-    layers: int
-    heads: int
-    intermediate: int
-
-
-TARGET = Shape(hidden=320, layers=8, heads=5, intermediate=832)
-SIBLING = Shape(hidden=192, layers=2, heads=3, intermediate=512)
-
-
-@dataclass(frozen=True)
-class Rates:
-    """The highest learning rates, of the layers' matrices and of the embedding and norms."""
-
-    layers: float
-    embedding: float
+LINE_SECONDS = 20.0
 
 
 @dataclass
 class Progress:
-    """How far a model has been trained."""
+    """How far a model has been trained; `batch` counts within the present length of window."""
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    window: int = WINDOWS[0][1]
+    batch: int = 0
 
 
 @dataclass(frozen=True)
 class Run:
-    """One model's training: how long, how fast, on what, and where its checkpoint lies."""
+    """One model's training: how long, how fast, on what, how much other text counts than the assistant's, and its checkpoint."""
 
     name: str
     seconds: float
     peaks: Rates
-    documents: list[Tensor]
+    documents: Sequence[Document]
+    unspoken: float
     seed: int
     checkpoint: Path
 
 
-def new_model(shape: Shape, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
-    """A model with random weights, on the GPU if there is one."""
-    torch.manual_seed(seed)
-    end, end_of_text = token_ids(tokenizer, END, END_OF_TEXT)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=1,
-        head_dim=64,
-        max_position_embeddings=CONTEXT,
-        rms_norm_eps=1e-5,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=end,
-        pad_token_id=end_of_text,
-    )
-    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
-        return LlamaForCausalLM(config)
-
-
-def pack(documents: list[Tensor]) -> Tensor:
-    """[windows, CONTEXT + 1] token ids: the documents end to end, cut at equal lengths; too short a text is repeated."""
-    stream = torch.cat(documents)
-    stream = stream.repeat(math.ceil((CONTEXT + 1) / len(stream)))
-    return stream.unfold(0, CONTEXT + 1, CONTEXT)
-
-
-def logits_of(model: LlamaForCausalLM, rows: Tensor) -> Tensor:
-    """[tokens, vocab] float32 logits for the tokens that follow each of the inputs."""
-    with torch.autocast(model.device.type, torch.bfloat16):
-        logits: Tensor = model(input_ids=rows[:, :-1], use_cache=False).logits
-    return logits.float().flatten(0, 1)
-
-
-def next_token_loss(model: LlamaForCausalLM, rows: Tensor) -> Tensor:
-    """Cross-entropy on every token, in nats."""
-    return F.cross_entropy(logits_of(model, rows), rows[:, 1:].flatten())
-
-
-def distillation_loss(teacher: LlamaForCausalLM) -> Loss:
-    """A loss that pulls a model's distribution towards the teacher's, since a draft is accepted as often as the two agree."""
-
-    def loss(model: LlamaForCausalLM, rows: Tensor) -> Tensor:
-        with torch.no_grad():
-            wanted = logits_of(teacher, rows).log_softmax(-1)
-        found = logits_of(model, rows).log_softmax(-1)
-        divergence = F.kl_div(found, wanted, reduction="batchmean", log_target=True)
-        return (1 - HARD_LABEL_SHARE) * divergence + HARD_LABEL_SHARE * F.nll_loss(found, rows[:, 1:].flatten())
-
-    return loss
-
-
 def train(model: LlamaForCausalLM, loss_of: Loss, run: Run, resume: bool) -> Progress:
-    """Train for the run's time, from its checkpoint if asked to; the time used drives the learning rate."""
-    optimizers = _optimizers(model, run.peaks)
-    progress = _restore(run.checkpoint, model, optimizers) if resume and run.checkpoint.exists() else Progress()
-    first, reported, saved = progress.seconds, progress.seconds, progress.seconds
+    """Train for the run's time, from its checkpoint if asked to; the time used drives the learning rate and the window's length."""
+    optimisers = optimisers_of(model, run.peaks)
+    progress = _restore(run.checkpoint, model, optimisers) if resume and run.checkpoint.exists() else Progress()
+    first, saved = progress.seconds, progress.seconds
     began = time.monotonic()
     model.train()
-    for rows in _batches(run.documents, run.seed, progress.step):
-        share = progress.seconds / run.seconds
-        if share >= 1 and progress.step:
-            break
-        for group in itertools.chain.from_iterable(optimizer.param_groups for optimizer in optimizers):
-            group["lr"] = group["peak"] * _rate(min(share, 1.0))
-        loss = loss_of(model, rows.to(model.device, torch.int64))
+    bar = _bar(run, first)
+    batches = _batches(run, progress, model.device)
+    while progress.seconds < run.seconds or not progress.step:
+        share = min(progress.seconds / run.seconds, 1.0)
+        window = _window(share)
+        if window != progress.window:
+            progress.window, progress.batch = window, 0
+            batches = _batches(run, progress, model.device)
+        windows = next(batches)
+        set_rates(optimisers, share)
+        mask = attention_mask(windows, torch.bfloat16)
+        loss = loss_of(model, windows.tokens, mask, label_weights(windows, run.unspoken))
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        for optimiser in optimisers:
+            optimiser.step()
+            optimiser.zero_grad()
         progress.step += 1
-        progress.tokens += rows.shape[0] * CONTEXT
+        progress.batch += 1
+        progress.tokens += mask.shape[0] * window
         progress.seconds = first + time.monotonic() - began
-        if progress.seconds - reported >= SECONDS_BETWEEN_REPORTS:
-            reported = progress.seconds
-            _report(run, progress, loss.item())
+        _report(bar, progress, loss)
         if progress.seconds - saved >= SECONDS_BETWEEN_CHECKPOINTS:
             saved = progress.seconds
-            _save(run.checkpoint, model, optimizers, progress)
-    _save(run.checkpoint, model, optimizers, progress)
+            _save(run.checkpoint, model, optimisers, progress)
+    bar.close()
+    _save(run.checkpoint, model, optimisers, progress)
     return progress
 
 
-def _batches(documents: list[Tensor], seed: int, skip: int) -> Iterator[Tensor]:
-    """Batches of windows without end, packed anew every epoch, from the given batch on."""
+def _window(share: float) -> int:
+    """The length of window at a share of the training."""
+    return [length for start, length in WINDOWS if share >= start][-1]
+
+
+def _batches(run: Run, progress: Progress, device: torch.device) -> Iterator[Windows]:
+    """Batches of windows of the present length without end, packed anew every epoch, from the progress's batch on."""
+    skip, length = progress.batch, progress.window
+    rows = max(1, TOKENS_A_STEP[device.type] // length)
     for epoch in itertools.count():
-        order = random.Random(f"{seed} {epoch}")
-        windows = pack(order.sample(documents, len(documents)))
-        windows = windows[torch.tensor(order.sample(range(len(windows)), len(windows)))]
-        batches = torch.split(windows, ROWS)
-        yield from batches[skip:]
-        skip = max(0, skip - len(batches))
+        order = random.Random(f"{run.seed} {length} {epoch}")
+        windows = pack(order.sample(run.documents, len(run.documents)), length)
+        batches = torch.split(torch.tensor(order.sample(range(len(windows)), len(windows))), rows)
+        full = [batch for batch in batches if len(batch) == rows] or batches
+        yield from (windows.take(batch, device) for batch in full[skip:])
+        skip = max(0, skip - len(full))
 
 
-def _rate(share: float) -> float:
-    """The learning rate as a part of its peak: a short linear rise, then a cosine."""
-    if share < WARM_UP:
-        return max(share / WARM_UP, 0.02)
-    return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * (share - WARM_UP) / (1 - WARM_UP)))
+def _bar(run: Run, done: float) -> "tqdm[None]":
+    """A progress bar in seconds; where stderr is no terminal, a line now and then."""
+    shape = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s{postfix}"
+    quiet = 0.5 if sys.stderr.isatty() else LINE_SECONDS
+    end = "" if sys.stderr.isatty() else "\n"
+    return tqdm(
+        total=run.seconds,
+        initial=min(done, run.seconds),
+        desc=run.name,
+        bar_format=shape + end,
+        mininterval=quiet,
+        ncols=100 if end else None,
+    )
 
 
-def _optimizers(model: LlamaForCausalLM, peaks: Rates) -> list[torch.optim.Optimizer]:
-    """Muon for the layers' matrices (which learns from fewer tokens), AdamW for the embedding and the norms."""
-    layers = [parameter for parameter in model.model.layers.parameters() if parameter.ndim > 1]
-    embedding = [model.model.embed_tokens.weight]
-    norms = [parameter for parameter in model.parameters() if parameter.ndim == 1]
-    matrices = [{"params": layers, "peak": peaks.layers, "weight_decay": 0.1}]
-    others = [
-        {"params": embedding, "peak": peaks.embedding, "weight_decay": 0.1},
-        {"params": norms, "peak": peaks.embedding, "weight_decay": 0.0},
-    ]
-    return [
-        torch.optim.Muon(matrices, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, betas=(0.9, 0.95), fused=True),
-    ]
+def _report(bar: "tqdm[None]", progress: Progress, loss: Tensor) -> None:
+    """Move the bar to where the training is; the loss is fetched only when it will be shown."""
+    rate = progress.tokens / max(progress.seconds, 1e-9)
+    if time.time() - bar.last_print_t >= bar.mininterval:
+        left = max(bar.total - progress.seconds, 0.0) / 60
+        bar.set_postfix_str(f"step {progress.step}, loss {loss.item():.3f}, {rate:,.0f} tokens/s, {left:.1f} min left", refresh=False)
+    bar.update(max(0.0, min(progress.seconds, bar.total) - bar.n))
 
 
-def _report(run: Run, progress: Progress, loss: float) -> None:
-    """One line on stderr."""
-    share = min(progress.seconds / run.seconds, 1.0)
-    left = max(run.seconds - progress.seconds, 0.0)
-    rate = progress.tokens / progress.seconds
-    print(f"{run.name} {share:4.0%}  step {progress.step}  loss {loss:.3f}  {rate:.0f} tokens/s  {left / 60:.1f} min left", file=sys.stderr)
-
-
-def _save(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], progress: Progress) -> None:
+def _save(path: Path, model: LlamaForCausalLM, optimisers: list[torch.optim.Optimizer], progress: Progress) -> None:
     """Weights, optimiser state and progress in one file, so that they can never be of different steps."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         tensors[f"weight {name}"] = parameter.detach()
-        for optimizer in optimizers:
-            tensors |= {f"{key} {name}": value for key, value in optimizer.state.get(parameter, {}).items()}
+        for optimiser in optimisers:
+            tensors |= {f"{key} {name}": value for key, value in optimiser.state.get(parameter, {}).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"progress": json.dumps(asdict(progress))})
     partial.replace(path)
 
 
-def _restore(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer]) -> Progress:
+def _restore(path: Path, model: LlamaForCausalLM, optimisers: list[torch.optim.Optimizer]) -> Progress:
     """Put a checkpoint back into the model and its optimisers."""
     parameters = dict(model.named_parameters())
-    owners = {parameter: optimizer for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]}
+    owners = {parameter: optimiser for optimiser in optimisers for group in optimiser.param_groups for parameter in group["params"]}
     with safe_open(path, framework="pt", device=str(model.device)) as checkpoint, torch.no_grad():
         for entry in checkpoint.keys():  # noqa: SIM118
             kind, name = entry.split()

@@ -1,7 +1,7 @@
 """The tokenizer that both models share: byte-level BPE with a chat template."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -9,7 +9,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from demo_pair.corpus import Message
+from demo_pair.chats import Message
+from demo_pair.packing import Document
 
 SIZE = 4096
 CONTEXT = 1024
@@ -49,22 +50,37 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
-def encode(tokenizer: PreTrainedTokenizerFast, conversations: list[list[Message]]) -> list[Tensor]:
-    """Each conversation as int32 token ids, rendered by the chat template and ended by the end-of-text token."""
-    rendered = tokenizer.apply_chat_template(conversations, tokenize=False)
+def encode(tokenizer: PreTrainedTokenizerFast, conversations: Sequence[Sequence[Message]]) -> list[Document]:
+    """Each conversation rendered by the chat template and ended by the end-of-text token, with what the assistant says marked."""
+    rendered = tokenizer.apply_chat_template([list(messages) for messages in conversations], tokenize=False)
     encodings = tokenizer.backend_tokenizer.encode_batch([f"{text}{END_OF_TEXT}" for text in rendered])
-    return [torch.tensor(encoding.ids, dtype=torch.int32) for encoding in encodings]
+    assistant, end = token_ids(tokenizer, ASSISTANT, END)
+    return [Document(torch.tensor(encoding.ids, dtype=torch.int32), _spoken(encoding.ids, assistant, end)) for encoding in encodings]
+
+
+def prompt_ids(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message]) -> list[int]:
+    """The tokens of a conversation that the assistant is to answer."""
+    text = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, tokenize=False)
+    return tokenizer.backend_tokenizer.encode(str(text)).ids
+
+
+def _spoken(ids: list[int], assistant: int, end: int) -> Tensor:
+    """[tokens] whether the assistant would write this token: its words and the mark that ends its turn."""
+    spoken, speaking = [], 0
+    for token in ids:
+        spoken.append(speaking == 2)
+        if token == assistant:
+            speaking = 1
+        elif token == end:
+            speaking = 0
+        elif speaking:
+            speaking = 2
+    return torch.tensor(spoken, dtype=torch.bool)
 
 
 def token_ids(tokenizer: PreTrainedTokenizerFast, *tokens: str) -> list[int]:
     """The ids of the given entries."""
     return [tokenizer.get_vocab()[token] for token in tokens]
-
-
-def byte_lengths(tokenizer: PreTrainedTokenizerFast) -> Tensor:
-    """[vocab] bytes of text that each token stands for, none for a special token: byte-level entries have one letter a byte."""
-    entries = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    return torch.tensor([0 if entry in SPECIAL else len(entry) for entry in entries])
 
 
 def _for_chats(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:

@@ -31,7 +31,7 @@ class ModelDrafter:
 
     def __init__(self, name: str, decoder: Decoder, vocabulary: int, capacity: int, cache: KVCache | None = None) -> None:
         self.name = name
-        self._decoder = decoder
+        self.decoder = decoder
         self._vocabulary = vocabulary
         self._shared = cache is not None
         self._cache = cache or KVCache(decoder.config, capacity, decoder.dtype, decoder.device)
@@ -54,7 +54,7 @@ class ModelDrafter:
         k = min(k, self._cache.capacity - len(self._tokens))
         if k <= 0:
             return Draft([])
-        device = self._decoder.device
+        device = self.decoder.device
         context = len(self._tokens)
         rejecting = rule.name == "rejection"
         stream = noise.DRAFT if rejecting else noise.TARGET
@@ -92,9 +92,9 @@ class ModelDrafter:
         return logits
 
     def _rows(self, start: int, stop: int) -> Tensor:
-        return torch.tensor(self._tokens[start:stop], dtype=torch.int64, device=self._decoder.device)
+        return torch.tensor(self._tokens[start:stop], dtype=torch.int64, device=self.decoder.device)
 
     def _forward(self, tokens: Tensor, start: int, logits: bool = True) -> Tensor:
         rows = len(tokens)
         wanted = rows - 1 if logits else rows
-        return self._decoder.forward(tokens, start, self._cache, extent=start + rows, logits_from=wanted)[:, : self._vocabulary]
+        return self.decoder.forward(tokens, start, self._cache, extent=start + rows, logits_from=wanted)[:, : self._vocabulary]
