@@ -30,12 +30,12 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from measure_speed import processor
 from specchat.choices import choose_models
 from specchat.client import EngineClient
 from specchat.paths import find_paths
 from specchat.store import Store
 from specdec.events import Chat, Done, Load, Ready, Round, Statistics
+from specdec.machine import processor
 from specdec.options import Drafting, LoadOptions, Message, Sampling
 
 PROMPTS = ("Tell me a very long story.", "Tell me a long story about a dog.", "Write a story about a girl named Lily and her cat.")

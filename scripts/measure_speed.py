@@ -11,8 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import re
 import statistics
 import sys
 import time
@@ -25,6 +23,7 @@ import transformers
 
 from specdec import Chat, ChatSession, Done, Drafting, LoadOptions, Message, Pair, Round, Sampling, load_pair
 from specdec.hub import locate
+from specdec.machine import processor
 from specdec.options import ExactChoice
 
 TARGET, SIBLING = "builtin:demo/target", "builtin:demo/sibling"
@@ -168,13 +167,6 @@ def table(times: dict[str, dict[str, list[float]]]) -> str:
             cells.append(f"{ratio:.2f}x ({rate:.0f} tok/s)")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def processor() -> str:
-    """The processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main() -> None:

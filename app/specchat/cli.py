@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from specchat import __version__
+from specchat.bench.command import estimate_speedup, measure_speed
+from specchat.doctor.command import examine_machine
 from specchat.guard import INTERRUPTED, OK, guarded
 from specchat.sessions_cli import export_session, import_file, list_sessions
 
@@ -132,6 +134,9 @@ def answer(
 app.command("sessions")(list_sessions)
 app.command("export")(export_session)
 app.command("import")(import_file)
+app.command("bench")(measure_speed)
+app.command("estimate")(estimate_speedup)
+app.command("doctor")(examine_machine)
 
 
 def _open_app(context: typer.Context, models: Callable[[], LoadOptions], paths: Paths, engine: Sequence[str]) -> int:

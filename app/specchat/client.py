@@ -15,10 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from specchat.answer_log import AnswerLog
 from specchat.engine_log import last_line, open_log_or_none
 from specdec.errors import EngineLostError, ProtocolError
 from specdec.events import (
     PROTOCOL_VERSION,
+    Bench,
+    BenchDone,
     Chat,
     Count,
     Counted,
@@ -26,6 +29,8 @@ from specdec.events import (
     Error,
     Event,
     Hello,
+    Inspect,
+    Inspected,
     Load,
     Ready,
     Request,
@@ -38,8 +43,10 @@ from specdec.events import (
 
 # -P keeps the folder the user happens to be in off the engine's import path.
 ENGINE_COMMAND = (sys.executable, "-P", "-m", "specdec.host")
+LAST = (Done, Ready, Counted, BenchDone, Inspected, Unloaded, Error)
 HELLO_SECONDS = 60.0
 GRACE_SECONDS = 2.0
+ANSWER_LOG = "answers.jsonl"
 
 
 @dataclass
@@ -57,14 +64,16 @@ class _Engine:
 class EngineClient:
     """One engine process at a time; as a context manager it starts on entry, and leaving by an exception kills it.
 
-    `log` takes the engine's stderr. The process has a session of its own, so that Ctrl+C reaches only the app, and it ends by
-    itself when its stdin closes, so that it cannot outlive the app. One thread may read events while others send.
+    `log` takes the engine's stderr; a file beside it gets a line of figures for each answer. The process has a session of its own,
+    so that Ctrl+C reaches only the app, and it ends by itself when its stdin closes, so that it cannot outlive the app. One thread
+    may read events while others send.
     """
 
     hello: Hello
 
     def __init__(self, log: Path, command: Sequence[str] = ENGINE_COMMAND) -> None:
         self._log = log
+        self._answers = AnswerLog(log.with_name(ANSWER_LOG))
         self._command = tuple(command)
         self._write_lock = threading.Lock()
         self._last_id = 0
@@ -114,19 +123,22 @@ class EngineClient:
         self.kill()
         return self.start()
 
-    def send(self, request: Load | Chat | Count | Unload) -> int:
+    def send(self, request: Load | Chat | Count | Bench | Inspect | Unload) -> int:
         """Write a request and return the id that its events will carry; raises EngineLostError if nobody reads it."""
         self._last_id += 1
-        self._write(request.model_copy(update={"id": self._last_id}))
+        numbered = request.model_copy(update={"id": self._last_id})
+        if isinstance(numbered, Chat):
+            self._answers.asked(numbered)
+        self._write(numbered)
         return self._last_id
 
     def stop(self, request_id: int) -> None:
-        """Ask for the end of an answer; its events then end with a `done` that says `stopped`."""
+        """Ask for the end of an answer or a benchmark; its events then end with one that says so."""
         with suppress(EngineLostError):
             self._write(Stop(id=request_id))
 
     def events(self, request_id: int) -> Iterator[Event]:
-        """The events of a request as they arrive; `done`, `ready`, `counted`, `unloaded` or `error` is the last.
+        """The events of a request as they arrive; one that ends a request, such as `done` or `error`, is the last.
 
         A line that is not the protocol ends the request with an `error` of kind `protocol`, and the engine is asked to stop.
         Raises EngineLostError as soon as the process ends.
@@ -136,14 +148,17 @@ class EngineClient:
             item = engine.inbox.get()
             if isinstance(item, EngineLostError):
                 engine.inbox.put(item)
+                self._answers.lost(Error.of(item))
                 raise item
             if isinstance(item, ProtocolError):
                 self.stop(request_id)
+                self._answers.heard(Error.of(item, request_id))
                 yield Error.of(item, request_id)
                 return
+            self._answers.heard(item)
             if item.id == request_id or (isinstance(item, Error) and item.id == 0):
                 yield item
-                if isinstance(item, Done | Ready | Counted | Unloaded | Error):
+                if isinstance(item, LAST):
                     return
 
     def close(self) -> None:

@@ -9,10 +9,12 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from specdec.benchmark.plan import BenchPlan, Environment
 from specdec.errors import ProtocolError, SpecError
+from specdec.machine_facts import MachineFacts
 from specdec.options import Drafting, LoadOptions, Message, Sampling
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 T = TypeVar("T")
 
 Source = Literal["draft", "ngram", "corrected", "bonus", "target"]
@@ -57,8 +59,22 @@ class Count(Wire):
     thinking: bool | None = None
 
 
+class Bench(Wire):
+    """Measure; answered by `progress` lines, `bench_started`, a `measured` for each answer, then `bench_done`."""
+
+    type: Literal["bench"] = "bench"
+    plan: BenchPlan
+
+
+class Inspect(Wire):
+    """Say what the machine offers; answered by `inspected`."""
+
+    type: Literal["inspect"] = "inspect"
+    device: str = "auto"
+
+
 class Stop(Wire):
-    """End the answer under way within one round; its `done` says `stopped`."""
+    """End the answer under way within one round, its `done` says `stopped`; or a benchmark after the answer under way."""
 
     type: Literal["stop"] = "stop"
 
@@ -212,6 +228,57 @@ class Done(Wire):
     statistics: Statistics
 
 
+class BenchStarted(Wire):
+    """Where the benchmark runs, what was loaded for it by draft source ("" is plain), and why a method is left out.
+
+    `cut` names the prompts that were too long for the context and lost their middle.
+    """
+
+    type: Literal["bench_started"] = "bench_started"
+    environment: Environment
+    loaded: dict[str, Ready]
+    left_out: dict[str, str]
+    cut: tuple[str, ...] = ()
+    answers: int
+
+
+class Measured(Wire):
+    """One answer of a benchmark, from an empty cache; repeat 0 is the warm-up.
+
+    `round_tokens` and `round_ms` are how many tokens each round gave and how long after the one before it (the first: after
+    decoding began); for transformers a round is what its streamer is handed at once. `memory_bytes` is the process's peak so far
+    on the device it runs on.
+    """
+
+    type: Literal["measured"] = "measured"
+    method: str
+    temperature: float
+    prompt: str
+    category: str
+    repeat: int
+    tokens: tuple[int, ...]
+    text: str
+    finish: Finish
+    statistics: Statistics
+    round_tokens: tuple[int, ...]
+    round_ms: tuple[float, ...]
+    memory_bytes: int
+
+
+class BenchDone(Wire):
+    """The benchmark is over, or was stopped."""
+
+    type: Literal["bench_done"] = "bench_done"
+    stopped: bool
+
+
+class Inspected(Wire):
+    """What the machine offers."""
+
+    type: Literal["inspected"] = "inspected"
+    facts: MachineFacts
+
+
 class Error(Wire):
     """A request failed; the engine lives on unless the process ends."""
 
@@ -226,8 +293,11 @@ class Error(Wire):
         return cls(id=request_id, kind=error.kind, cause=error.cause, next_step=error.next_step)
 
 
-Request = Annotated[Load | Chat | Count | Stop | Unload | Shutdown, Field(discriminator="type")]
-Event = Annotated[Hello | Progress | Ready | Unloaded | Counted | Started | Round | Done | Error, Field(discriminator="type")]
+Request = Annotated[Load | Chat | Count | Bench | Inspect | Stop | Unload | Shutdown, Field(discriminator="type")]
+Event = Annotated[
+    Hello | Progress | Ready | Unloaded | Counted | Started | Round | Done | BenchStarted | Measured | BenchDone | Inspected | Error,
+    Field(discriminator="type"),
+]
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)

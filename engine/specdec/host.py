@@ -14,16 +14,35 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from specdec import __version__
 from specdec.errors import ProtocolError, SpecError, UsageError
-from specdec.events import Chat, Count, Error, Event, Hello, Load, Progress, Request, Shutdown, Stop, Unload, Unloaded, parse_request
+from specdec.events import (
+    Bench,
+    Chat,
+    Count,
+    Error,
+    Event,
+    Hello,
+    Inspect,
+    Inspected,
+    Load,
+    Progress,
+    Request,
+    Shutdown,
+    Stop,
+    Unload,
+    Unloaded,
+    parse_request,
+)
 
 if TYPE_CHECKING:
+    from specdec.loading import Report
     from specdec.session import ChatSession
 
 GRACE_SECONDS = 3.0
+STOPPABLE = (Chat, Bench)
 
 
 class Inbox:
-    """Reads requests on a thread of its own, so that `stop` is heard while an answer is under way."""
+    """Reads requests on a thread of its own, so that `stop` is heard while an answer or a benchmark is under way."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -38,11 +57,11 @@ class Inbox:
     def next(self) -> Request | ProtocolError:
         """The next request, or the error that a line turned into; blocks. A closed pipe reads as Shutdown."""
         request = self._requests.get()
-        self._taken += isinstance(request, Chat)
+        self._taken += isinstance(request, STOPPABLE)
         return request
 
     def stopped(self) -> bool:
-        """Whether the chat taken last was asked to end."""
+        """Whether the chat or benchmark taken last was asked to end."""
         return self._stopped >= self._taken
 
     def _read(self) -> None:
@@ -55,7 +74,7 @@ class Inbox:
             if isinstance(request, Stop):
                 self._stopped = self._received
                 continue
-            self._received += isinstance(request, Chat)
+            self._received += isinstance(request, STOPPABLE)
             self._requests.put(request)
         self._stopped = sys.maxsize
         self._requests.put(Shutdown())
@@ -100,6 +119,12 @@ class Host:
                 self.send(event)
         elif isinstance(request, Count):
             self.send(self._loaded().count(request))
+        elif isinstance(request, Bench):
+            self._bench(request)
+        elif isinstance(request, Inspect):
+            from specdec.machine import inspect_machine
+
+            self.send(Inspected(id=request.id, facts=inspect_machine(request.device)))
         elif isinstance(request, Unload):
             self._session = None
             self.send(Unloaded(id=request.id))
@@ -109,13 +134,21 @@ class Host:
         from specdec.session import ChatSession
 
         self._session = None
-
-        def report(stage: str, done: int, total: int) -> None:
-            self.send(Progress(id=request.id, stage=stage, done=done, total=total))
-
-        pair = load_pair(request.options, report)
+        pair = load_pair(request.options, self._reporter(request))
         self._session = ChatSession(pair)
         self.send(pair.ready.model_copy(update={"id": request.id}))
+
+    def _bench(self, request: Bench) -> None:
+        """Measure in the memory of the loaded pair, which is gone afterwards."""
+        from specdec.benchmark.runner import run
+
+        self._session = None
+        for event in run(request.plan, self._reporter(request), self._inbox.stopped):
+            self.send(event.model_copy(update={"id": request.id}))
+
+    def _reporter(self, request: Request) -> Report:
+        """What turns the steps of a load into the request's `progress` lines."""
+        return lambda stage, done, total: self.send(Progress(id=request.id, stage=stage, done=done, total=total))
 
     def _loaded(self) -> ChatSession:
         if self._session is None:

@@ -14,13 +14,13 @@ import torch
 import transformers
 
 import specdec
-from measure_speed import processor
 from pair_quality.acceptance import Acceptance, measure
 from pair_quality.answering import Answer
 from pair_quality.answers import is_looping, survey
 from pair_quality.evaluation import SAMPLED, Plan, Results
 from pair_quality.expected import is_expected
 from pair_quality.models import Models
+from specdec.machine import processor
 
 
 def record(results: Results, models: Models, plan: Plan, corpus: Path | None, files: Sequence[Path]) -> dict[str, Any]:

@@ -20,6 +20,11 @@ refuse-load   an error to every load
 crash-load    SIGKILL on load
 slow-load     never ready
 slow-load-progress   ready after a second of progress from 0 to 100
+bench-stall   ARGUMENT "ANSWERS:FILE": a benchmark of so many answers, then the file, then nothing until a stop
+bench-ignore-stop    the same, but nothing whatever is asked
+bench-crash   ARGUMENT answers of a benchmark, then SIGKILL to itself
+bench-differ  the method ARGUMENT gives other texts in the first repeat
+bench-without the method ARGUMENT is left out
 lost-draft    echo, by a pair that lost the draft it was asked to load
 old, mute, chatty    another protocol version, no greeting at all, a greeting that is not one
 """
@@ -34,12 +39,18 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import NoReturn, get_args
 
+from specdec.benchmark.plan import BenchPlan, BenchPrompt, Environment, Method
 from specdec.errors import ContextFullError
 from specdec.events import (
     PROTOCOL_VERSION,
+    Bench,
+    BenchDone,
+    BenchStarted,
     Chat,
     Count,
     Counted,
@@ -48,7 +59,10 @@ from specdec.events import (
     Error,
     Finish,
     Hello,
+    Inspect,
+    Inspected,
     Load,
+    Measured,
     Progress,
     Ready,
     Request,
@@ -64,11 +78,36 @@ from specdec.events import (
     Wire,
     parse_request,
 )
+from specdec.machine_facts import MachineFacts
 from specdec.text import require_room
 
 SOURCES: tuple[Source, ...] = get_args(Source)
 WARNING = "The draft is a warning."
 CONTEXT = 4096
+ENVIRONMENT = Environment(
+    processor="A processor",
+    device="cpu",
+    cores=2,
+    threads=1,
+    dtype="float32",
+    exact=True,
+    exact_reason="fixed rows cost 3%",
+    int4_backend=None,
+    versions={"torch": "2.0"},
+)
+FACTS = MachineFacts(
+    processor="A processor",
+    cores=2,
+    total_bytes=2,
+    free_bytes=1,
+    device="cpu",
+    gpus=(),
+    versions={"torch": "2.0"},
+    cuda=None,
+    int4=(),
+    int4_chosen=None,
+    copy_bytes_per_second=1e9,
+)
 TOKENS_PER_MESSAGE = 5
 THOUGHT = ("<think>\n", "The user ", "wants it ", "repeated.\n", "</think>\n\n")
 MARKDOWN = """# Counting words
@@ -202,6 +241,69 @@ def paced_statistics(prompt_tokens: int, rounds: list[Round], seconds: float) ->
     )
 
 
+def loaded(source: str, draft: str | None) -> Ready:
+    """What the engine says of a target with a draft."""
+    return Ready(
+        target=source,
+        draft=draft,
+        dtype="float32",
+        device="cpu",
+        threads=1,
+        context=CONTEXT,
+        exact=True,
+        exact_reason="fixed rows cost 3%",
+        load_ms=1,
+        memory_bytes=2_000_000 if draft else 1_000_000,
+        warnings=(WARNING,),
+    )
+
+
+def measured(method: Method, temperature: float, prompt: BenchPrompt, repeat: int) -> Measured:
+    """An answer of eight tokens: one a round without a drafter; with one two a round, of four drafted the first accepted."""
+    drafts = method.drafting.draft != "off"
+    rounds = 4 if drafts else 8
+    counts = DrafterStatistics(
+        rounds=rounds, drafted=4 * rounds, tested=2 * rounds, accepted=rounds, tested_by_position=(4, 4), accepted_by_position=(4, 0)
+    )
+    own = drafts and method.engine == "specdec"
+    decode_ms = 50.0 if drafts else 80.0
+    statistics = Statistics(
+        prompt_tokens=5,
+        reused_tokens=0,
+        prefill_ms=3,
+        first_token_ms=4,
+        answer_tokens=8,
+        decode_ms=decode_ms,
+        tokens_per_second=8000 / decode_ms,
+        rounds=rounds,
+        tokens_per_round=8 / rounds,
+        draft_ms=2.0 * rounds if own else 0,
+        verify_ms=9.0 * rounds if method.engine == "specdec" else 0,
+        drafters={method.drafting.draft: counts} if own else {},
+    )
+    tokens = tuple(range(8))
+    return Measured(
+        method=method.name,
+        temperature=temperature,
+        prompt=prompt.id,
+        category=prompt.category,
+        repeat=repeat,
+        tokens=tokens,
+        text="".join(f"w{token} " for token in tokens),
+        finish="max_tokens",
+        statistics=statistics,
+        round_tokens=(8 // rounds,) * rounds,
+        round_ms=(decode_ms / rounds,) * rounds,
+        memory_bytes=3_000_000,
+    )
+
+
+def measurements(plan: BenchPlan, methods: list[Method]) -> Iterator[Measured]:
+    """Every answer of a benchmark, the warm-up first."""
+    for repeat, temperature, prompt, method in product(range(plan.repeats + 1), plan.temperatures, plan.prompts, methods):
+        yield measured(method, temperature, prompt, repeat)
+
+
 class Engine:
     """Answers requests one by one; a thread of its own reads them, so that a stop is seen while an answer runs."""
 
@@ -233,6 +335,11 @@ class Engine:
                     self.chat(request)
                 case Count() as request:
                     say(Counted(id=request.id, tokens=TOKENS_PER_MESSAGE * len(request.messages), context=CONTEXT))
+                case Bench() as request:
+                    self.stopped.clear()
+                    self.bench(request)
+                case Inspect() as request:
+                    say(Inspected(id=request.id, facts=FACTS))
                 case Unload() as request:
                     say(Unloaded(id=request.id))
                 case _:
@@ -340,6 +447,38 @@ class Engine:
                     say_round(chat, index, f"w{index} ")
                 say_done(chat, rounds, "eos")
 
+    def bench(self, request: Bench) -> None:
+        say(Progress(id=request.id, stage="target", done=1, total=2))
+        if self.mode == "refuse":
+            say(Error(id=request.id, kind="context", cause="Prompt 1: The prompt has 9000 tokens.", next_step="Shorten it."))
+            return
+        plan = request.plan
+        left_out = {self.argument: "The tokenizers differ."} if self.mode == "bench-without" else {}
+        methods = [method for method in plan.methods if method.name not in left_out]
+        drafts: list[str | None] = [None, *dict.fromkeys(method.draft for method in methods if method.draft)]
+        answers = list(measurements(plan, methods))
+        say(
+            BenchStarted(
+                id=request.id,
+                environment=ENVIRONMENT,
+                loaded={draft or "": loaded(plan.load.target, draft) for draft in drafts},
+                left_out=left_out,
+                answers=len(answers),
+            )
+        )
+        count, _, reached = self.argument.partition(":")
+        last = int(count) if self.mode in ("bench-stall", "bench-ignore-stop", "bench-crash") else len(answers)
+        for answer in answers[:last]:
+            if self.mode == "bench-differ" and answer.method == self.argument and answer.repeat == 1:
+                answer = answer.model_copy(update={"tokens": (*answer.tokens[:5], 99), "text": "w0 w1 w2 w3 w4 \nother"})
+            say(answer.model_copy(update={"id": request.id}))
+        if self.mode == "bench-crash":
+            die()
+        if self.mode in ("bench-stall", "bench-ignore-stop"):
+            Path(reached).touch()
+            self.wait()
+        say(BenchDone(id=request.id, stopped=last < len(answers)))
+
     def begin(self, chat: Chat) -> None:
         for index in range(3):
             say_round(chat, index, f"w{index} ")
@@ -366,7 +505,7 @@ class Engine:
         say(Done(id=chat.id, finish=finish, statistics=statistics))
 
     def wait(self) -> None:
-        if self.mode == "ignore-stop":
+        if self.mode in ("ignore-stop", "bench-ignore-stop"):
             time.sleep(600)
         self.stopped.wait()
 

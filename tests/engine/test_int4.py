@@ -56,8 +56,8 @@ def test_backend_is_measured_and_matrices_it_cannot_group_stay_whole() -> None:
 
 
 def test_a_wrong_kernel_is_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    int4.choose_backend.cache_clear()
+    int4.measure_backends.cache_clear()
     monkeypatch.setattr(int4, "BACKENDS", {"int4pack": lambda dense: lambda x: torch.zeros(x.shape[0], dense.weight.shape[0])})
     with pytest.raises(IncompatibleDraftError, match=r"int4pack: relative squared error 1\.000"):
         int4.choose_backend("cpu", torch.float32)
-    int4.choose_backend.cache_clear()
+    int4.measure_backends.cache_clear()

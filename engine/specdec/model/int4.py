@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from specdec.errors import IncompatibleDraftError
+from specdec.machine_facts import Int4Timing
 from specdec.model.linear import Dense, Linear, full_precision
 
 GROUP = 32
@@ -111,11 +112,10 @@ class Backend:
 
 
 @functools.cache
-def choose_backend(device_type: str, dtype: torch.dtype) -> Backend:
-    """The fastest INT4 backend that works on this device.
+def measure_backends(device_type: str, dtype: torch.dtype) -> tuple[Int4Timing, ...]:
+    """Every INT4 backend with its time on this device, or why it cannot be used here.
 
     bitsandbytes is not tried on a CPU: it takes seconds to import and its CPU kernels are slower than full precision.
-    Raises IncompatibleDraftError when none works, with each one's reason.
     """
     device = torch.device(device_type)
     generator = torch.Generator().manual_seed(0)
@@ -123,24 +123,42 @@ def choose_backend(device_type: str, dtype: torch.dtype) -> Backend:
     x = torch.randn(1, PROBE_SHAPE[1], generator=generator).to(device, dtype)
     exact = dense(x).float()
     whole_ms = _milliseconds(full_precision(dense), x)
-    working: list[Backend] = []
-    refused: list[str] = []
+    timings: list[Int4Timing] = []
     for name, build in BACKENDS.items():
         if device_type == "cpu" and name == "nf4":
+            timings.append(Int4Timing(name=name, relative_time=None, problem="not tried on a CPU, where it is slower than full precision"))
             continue
         try:
             layer = build(dense)
             error = float((layer(x).float() - exact).square().mean() / exact.square().mean())
         except (ImportError, RuntimeError, NotImplementedError) as problem:
-            refused.append(f"{name}: {str(problem).splitlines()[0]}")
+            words = (str(problem).splitlines() or [type(problem).__name__])[0]
+            timings.append(Int4Timing(name=name, relative_time=None, problem=words))
             continue
         if error > TOLERATED_ERROR:
-            refused.append(f"{name}: relative squared error {error:.3f}")
+            timings.append(Int4Timing(name=name, relative_time=None, problem=f"relative squared error {error:.3f}"))
         else:
-            working.append(Backend(name, _milliseconds(layer, x) / whole_ms))
-    if not working:
-        raise IncompatibleDraftError(f"No INT4 kernel works on this machine ({'; '.join(refused)}).", "Use a sibling draft or n-gram.")
-    return min(working, key=lambda backend: backend.relative_time)
+            timings.append(Int4Timing(name=name, relative_time=_milliseconds(layer, x) / whole_ms))
+    return tuple(timings)
+
+
+def fastest(timings: Sequence[Int4Timing]) -> Backend | None:
+    """The backend that takes the least time of those that work; None if none does."""
+    working = [Backend(timing.name, timing.relative_time) for timing in timings if timing.relative_time is not None]
+    return min(working, key=lambda backend: backend.relative_time, default=None)
+
+
+def choose_backend(device_type: str, dtype: torch.dtype) -> Backend:
+    """The fastest INT4 backend that works on this device.
+
+    Raises IncompatibleDraftError when none works, with each one's reason.
+    """
+    timings = measure_backends(device_type, dtype)
+    chosen = fastest(timings)
+    if chosen is None:
+        refused = "; ".join(f"{timing.name}: {timing.problem}" for timing in timings)
+        raise IncompatibleDraftError(f"No INT4 kernel works on this machine ({refused}).", "Use a sibling draft or n-gram.")
+    return chosen
 
 
 def _milliseconds(layer: Linear, x: Tensor, repeats: int = 20) -> float:
