@@ -8,15 +8,13 @@ python scripts/key_table.py --check README.md   exit with 1 if what stands there
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import get_args
 
+import marked
 from specchat.tui.actions import ACTIONS, BY_SLASH, Action, Group
 from specchat.tui.keys import key_text
-
-MARKED = re.compile(r"(<!-- keys -->\n).*?(<!-- /keys -->)", re.DOTALL)
 
 
 def table() -> str:
@@ -27,13 +25,6 @@ def table() -> str:
         rows.append(f"| **{group}**{note} | | | |")
         rows += [_row(action) for action in ACTIONS if action.group == group]
     return "\n".join(rows) + "\n"
-
-
-def placed(text: str) -> str:
-    """The text with the table between the marks; raises ValueError if the marks are not there."""
-    if not MARKED.search(text):
-        raise ValueError("There is no line <!-- keys --> with a line <!-- /keys --> behind it.")
-    return MARKED.sub(lambda found: found[1] + table() + found[2], text)
 
 
 def main(arguments: list[str]) -> int:
@@ -47,18 +38,7 @@ def main(arguments: list[str]) -> int:
     if path is None:
         print(table(), end="")
         return 0
-    text = path.read_text(encoding="utf-8")
-    try:
-        fresh = placed(text)
-    except ValueError as error:
-        print(f"{path}: {error}", file=sys.stderr)
-        return 1
-    if options.write:
-        path.write_text(fresh, encoding="utf-8")
-    elif fresh != text:
-        print(f"{path}: the table of keys is out of date. Run python scripts/key_table.py --write {path}", file=sys.stderr)
-        return 1
-    return 0
+    return marked.renew(path, {"keys": table()}, options.write is not None, "the table of keys is", "python scripts/key_table.py")
 
 
 def _row(action: Action) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from functools import cached_property
 from typing import Literal
 
 from specchat.answer import error_of
@@ -15,15 +14,16 @@ from specchat.client import EngineClient
 from specchat.live import LiveFigures
 from specchat.transcript import Setup, Turn
 from specchat.visible import visible
+from specdec.benchmark.parting import parting
+from specdec.benchmark.summary import OVERALL, Figures, Key, summarise
 from specdec.errors import UsageError
-from specdec.events import Chat, Done, Error, Round, Started, Statistics
+from specdec.events import Chat, Done, Error, Measured, Round, Started, Statistics
 from specdec.options import Drafting, Message
 
 Side = Literal["plain", "speculative"]
 SIDES: tuple[Side, Side] = ("plain", "speculative")
 SHORT_ANSWER = 200
 WATCH_SECONDS = 1 / 15
-CHARACTERS_AROUND = 24
 MUST_NOT_HAPPEN = "In exact mode this must not happen: please report it with the seed."
 PLAIN = Drafting(draft="off")
 
@@ -93,10 +93,22 @@ class Replay:
     rounds: tuple[Round, ...]
     statistics: Statistics
 
-    @property
-    def ms_per_token(self) -> float:
-        """Decoding time by token."""
-        return self.statistics.decode_ms / max(self.statistics.answer_tokens, 1)
+    def measured(self, method: str, repeat: int) -> Measured:
+        """The same as a measurement of a benchmark whose one prompt this is."""
+        return Measured(
+            method=method,
+            temperature=0.0,
+            prompt="",
+            category="",
+            repeat=repeat,
+            tokens=tuple(_tokens(self.rounds)),
+            text=_text(self.rounds),
+            finish="max_tokens",
+            statistics=self.statistics,
+            round_tokens=(),
+            round_ms=(),
+            memory_bytes=0,
+        )
 
 
 @dataclass(frozen=True)
@@ -108,20 +120,35 @@ class Comparison:
     difference: Difference | None
     reason: str
 
+    @cached_property
+    def figures(self) -> dict[Side, Figures]:
+        """The figures of both, drawn from the runs as a benchmark draws them."""
+        sides: dict[Side, tuple[Replay, ...]] = {"plain": self.plain, "speculative": self.speculative}
+        found = summarise([replay.measured(side, repeat) for side, runs in sides.items() for repeat, replay in enumerate(runs, 1)])
+        return {side: found[Key(0.0, side, OVERALL)] for side in SIDES}
+
     @property
     def ratio(self) -> float:
-        """How many times as long plain decoding takes: medians of the milliseconds by token."""
-        return _median_ms(self.plain) / _median_ms(self.speculative)
+        """How many times as fast as plain decoding: the median over the repeats."""
+        speedup = self.figures["speculative"].speedup
+        assert speedup is not None
+        return speedup.median
+
+    @property
+    def predicted(self) -> float | None:
+        """The same by the book, from the measured acceptance and costs; None where nothing was drafted."""
+        speculative = self.figures["speculative"]
+        return speculative.predicted_speedup if speculative.acceptance is not None else None
 
     @property
     def plain_rate(self) -> float:
         """Tokens per second of plain decoding."""
-        return 1000 / _median_ms(self.plain)
+        return self.figures["plain"].tokens_per_second.median
 
     @property
     def speculative_rate(self) -> float:
         """Tokens per second of speculative decoding."""
-        return 1000 / _median_ms(self.speculative)
+        return self.figures["speculative"].tokens_per_second.median
 
 
 def verify(client: EngineClient, turn: Turn, messages: Sequence[Message], watch: Watch, stopped: Callable[[], bool]) -> Verdict | None:
@@ -220,18 +247,8 @@ def _decode(client: EngineClient, chat: Chat, show: Callable[[LiveFigures, str],
 
 def _difference(plain: Sequence[Round], speculative: Sequence[Round]) -> Difference | None:
     """The first token that is not the same."""
-    ours, theirs = _tokens(plain), _tokens(speculative)
-    if ours == theirs:
-        return None
-    text, other = _text(plain), _text(speculative)
-    parting = _agreeing(text, other)
-    around = slice(max(parting - CHARACTERS_AROUND, 0), parting + CHARACTERS_AROUND)
-    return Difference(_agreeing(ours, theirs) + 1, text[around], other[around])
-
-
-def _agreeing(one: Sequence[object], other: Sequence[object]) -> int:
-    """How long the common beginning is."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    apart = parting(_tokens(plain), _text(plain), _tokens(speculative), _text(speculative))
+    return Difference(apart.token, apart.one, apart.other) if apart else None
 
 
 def _why_different(setup: Setup) -> str:
@@ -256,7 +273,3 @@ def _tokens(rounds: Sequence[Round]) -> list[int]:
 
 def _text(rounds: Sequence[Round]) -> str:
     return "".join(run.text for round_ in rounds for run in round_.runs)
-
-
-def _median_ms(replays: Sequence[Replay]) -> float:
-    return statistics.median(replay.ms_per_token for replay in replays)

@@ -66,7 +66,7 @@ def test_a_json_file_is_written_beside_the_tables(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
     file.write_text("old")
     result = specchat("x", *SHORT, "--json", str(file), "--seed", "7")
-    assert (result.code, Record.model_validate_json(file.read_text()).plan.seed) == (0, 7)
+    assert (result.code, Record.model_validate_json(file.read_text()).settings.seed) == (0, 7)
     assert result.out.startswith("## Speed")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["bench.json"]
 

@@ -223,7 +223,8 @@ def test_the_json_holds_everything_and_reads_back() -> None:
     text = as_json(kept)
     assert Record.model_validate_json(text) == kept
     values = json.loads(text)
-    assert values["plan"]["seed"] == 0
+    assert values["settings"]["seed"] == 0
+    assert [set(prompt) for prompt in values["prompts"]] == [{"id", "category", "sha256"}] * 2
     assert values["environment"]["processor"] == "A processor"
     assert values["versions"]["engine"] == "1.2"
     assert values["error"] == {"kind": "engine-lost", "cause": "It ended.", "next_step": "Try again."}

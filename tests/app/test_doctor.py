@@ -206,7 +206,7 @@ def test_json_is_one_object_with_everything() -> None:
     assert found["pair"]["name"] == "demo"
     assert found["not_measured"] == ""
     benchmark = found["benchmark"]
-    assert benchmark["plan"]["max_tokens"] == 64
+    assert benchmark["settings"]["max_tokens"] == 64
     assert benchmark["environment"] == STARTED.environment.model_dump(mode="json")
     assert (benchmark["interrupted"], benchmark["changed"], found["error"]) == (False, [], None)
     assert [(row["method"], row["category"], row["figures"]["speedup"]["median"]) for row in benchmark["figures"]] == [

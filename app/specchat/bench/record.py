@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from specchat import __version__
 from specchat.bench.measuring import Measurements
 from specchat.bench.texts import Texts
-from specdec.benchmark.plan import BenchPlan, Environment
+from specdec.benchmark.plan import BenchPrompt, BenchSettings, Environment
 from specdec.benchmark.summary import Figures, Key, TextDifference
 from specdec.events import PROTOCOL_VERSION, BenchStarted, Measured, Ready
 
@@ -39,8 +40,24 @@ class FiguresRow(BaseModel):
     figures: Figures
 
 
+class PromptRow(BaseModel):
+    """A prompt without its text, which may be somebody else's: `sha256` tells whether another run had the same."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    category: str
+    sha256: str
+
+    @classmethod
+    def of(cls, prompt: BenchPrompt) -> PromptRow:
+        """The row of a prompt."""
+        text = json.dumps([[message.role, message.content] for message in prompt.messages])
+        return cls(id=prompt.id, category=prompt.category, sha256=hashlib.sha256(text.encode()).hexdigest())
+
+
 class Record(BaseModel):
-    """Everything about a benchmark; `date` is when it ended, in ISO form and UTC.
+    """Everything about a benchmark but its prompts' texts; `date` is when it ended, in ISO form and UTC.
 
     `answers` is how many were to be measured, the warm-up included. `changed` are the answers that had to have plain decoding's
     tokens and have not; `foreign` those greedy ones of transformers that have others.
@@ -50,7 +67,8 @@ class Record(BaseModel):
 
     date: str
     versions: dict[str, str]
-    plan: BenchPlan
+    settings: BenchSettings
+    prompts: tuple[PromptRow, ...]
     environment: Environment
     loaded: dict[str, Ready]
     left_out: dict[str, str]
@@ -70,7 +88,8 @@ def record(found: Measurements, started: BenchStarted, figures: Mapping[Key, Fig
     return Record(
         date=date,
         versions={"specchat": __version__, "engine": engine, "protocol": str(PROTOCOL_VERSION)},
-        plan=found.plan,
+        settings=BenchSettings.model_validate(found.plan.model_dump(exclude={"prompts"})),
+        prompts=tuple(map(PromptRow.of, found.plan.prompts)),
         environment=started.environment,
         loaded=started.loaded,
         left_out=started.left_out,

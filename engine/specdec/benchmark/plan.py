@@ -32,8 +32,8 @@ class Method(Options):
     engine: Engine = "specdec"
 
 
-class BenchPlan(Options):
-    """Everything that decides what is measured.
+class BenchSettings(Options):
+    """Everything but the prompts that decides what is measured.
 
     `load.draft` is ignored: the methods name the drafts, each of which is loaded once beside the one target. Every repeat answers
     every prompt with every method in turn, at every temperature; the repeat before the first is a warm-up that is not reported.
@@ -41,7 +41,6 @@ class BenchPlan(Options):
 
     load: LoadOptions
     methods: tuple[Method, ...] = Field(min_length=1)
-    prompts: tuple[BenchPrompt, ...] = Field(min_length=1)
     temperatures: tuple[float, ...] = (0.0,)
     repeats: int = Field(default=3, ge=1)
     max_tokens: int = Field(default=128, ge=1)
@@ -53,6 +52,12 @@ class BenchPlan(Options):
         if len({method.name for method in methods}) < len(methods):
             raise ValueError("two methods have one name")
         return methods
+
+
+class BenchPlan(BenchSettings):
+    """What is measured."""
+
+    prompts: tuple[BenchPrompt, ...] = Field(min_length=1)
 
 
 class Environment(Options):

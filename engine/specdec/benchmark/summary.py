@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile, zip_longest
+from itertools import zip_longest
 
+from specdec.benchmark.parting import parting
 from specdec.benchmark.speedup import tokens_per_round_at
 from specdec.events import DrafterStatistics, Measured
 
 OVERALL = "overall"
 PLAIN = "plain"
 TRANSFORMERS = "transformers"
-CHARACTERS_AROUND = 24
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,10 @@ def differences(measured: Sequence[Measured]) -> list[TextDifference]:
     for answer in measured:
         expected = plain.get((answer.temperature, answer.prompt))
         comparable = answer.temperature == 0 or not answer.method.startswith(TRANSFORMERS)
-        if expected and comparable and answer.tokens != expected.tokens:
-            found.append(_difference(expected, answer))
+        if expected and comparable:
+            apart = parting(expected.tokens, expected.text, answer.tokens, answer.text)
+            if apart:
+                found.append(TextDifference(answer.temperature, answer.method, answer.prompt, apart.token, apart.one, apart.other))
     return found
 
 
@@ -225,15 +227,3 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
     below = int(place)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
-
-
-def _difference(plain: Measured, other: Measured) -> TextDifference:
-    parting = _agreeing(plain.text, other.text)
-    around = slice(max(parting - CHARACTERS_AROUND, 0), parting + CHARACTERS_AROUND)
-    token = _agreeing(plain.tokens, other.tokens) + 1
-    return TextDifference(other.temperature, other.method, other.prompt, token, plain.text[around], other.text[around])
-
-
-def _agreeing(one: Sequence[object], other: Sequence[object]) -> int:
-    """How long the common beginning is."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

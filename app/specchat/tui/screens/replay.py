@@ -169,7 +169,8 @@ def result_of(comparison: Comparison) -> Content:
     speed = f"{ratio:.1f}x plain" if ratio >= 1 else f"{ratio:.2f}x plain: slower"
     difference = comparison.difference
     if difference is None:
-        return Content.assemble((speed, "bold $text-success" if ratio >= 1 else WARNING), ", same text")
+        book = "" if comparison.predicted is None else f" (by the book {comparison.predicted:.1f}x)"
+        return Content.assemble((speed, "bold $text-success" if ratio >= 1 else WARNING), ", same text", (book, MUTED))
     return Content.assemble(
         (f"{speed}, but the texts part at token {difference.token}.", WARNING),
         f" {comparison.reason or MUST_NOT_HAPPEN}\n",
