@@ -83,6 +83,7 @@ class Target:
             extent=extent,
             kind=execution.attention,
             serial_attention=execution.serial_attention,
+            always_biased=execution.tiled,
             logits_from=logits_from,
         )
 

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from tests.engine.models import VOCAB, save_model
+from torch import Tensor
 
 from specdec import exactness
 from specdec.architecture import read_config
 from specdec.checkpoint import Version, load_weights
 from specdec.exactness import KERNELS, PADDED, choose_execution
+from specdec.model import decoder, ops
 from specdec.model.decoder import Decoder
 from specdec.model.linear import Dense, Linear
+from specdec.model.ops import AttentionKind
 from specdec.options import ExactChoice
 from specdec.target import FASTEST, MAX_ROWS, TILE, Execution, Target, padded_capacity, tile_end
 
@@ -85,6 +88,24 @@ def test_a_row_does_not_depend_on_other_rows_padding_or_what_lies_behind_it(exec
     assert torch.equal(among[:1], row)
     list(target.prefill(tokens[100 : TILE + 10], 100))
     assert torch.equal(target.cache.rows[:, :, : TILE + 10], prefilled)
+
+
+def test_a_row_that_may_see_all_of_its_tile_is_biased_alone_as_in_company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    biased: list[bool] = []
+
+    def attention(kind: AttentionKind, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+        biased.append(bias is not None)
+        return ops.attention(kind, query, key, value, bias)
+
+    monkeypatch.setattr(decoder, "attention", attention)
+    target = make_target(tmp_path)
+    tokens = [(i * 7) % VOCAB for i in range(TILE)]
+    for execution in (*KERNELS, FASTEST):
+        target.execution = execution
+        list(target.prefill(tokens[:-1], 0))
+        biased.clear()
+        target.step(tokens[-1:], TILE - 1)
+        assert biased == [execution.tiled] * target.decoder.config.layers
 
 
 def test_a_round_never_crosses_a_tile_nor_the_context(tmp_path: Path) -> None:

@@ -69,18 +69,20 @@ class Decoder:
         extent: int,
         kind: AttentionKind = "fused",
         serial_attention: bool = False,
+        always_biased: bool = False,
         logits_from: int = 0,
     ) -> Tensor:
         """Run `tokens` [rows] int64 at positions start.. over the cache, writing their rows.
 
-        Attention looks at cache rows below `extent` (at least start + rows), on one CPU thread if `serial_attention`.
+        Attention looks at cache rows below `extent` (at least start + rows), on one CPU thread if `serial_attention`. With
+        `always_biased` it adds a bias even where nothing is hidden, so that a row is computed alone as it is in company.
         Returns logits [rows - logits_from, vocab] of the rows from `logits_from` on, in the weights' dtype.
         """
         config, weights = self.config, self.weights
         rows = tokens.shape[0]
         stop = start + rows
         cos, sin = self.cos[start:stop], self.sin[start:stop]
-        biases = self._biases(start, rows, extent)
+        biases = self._biases(start, rows, extent, always_biased)
         heads, rotated = config.heads, config.heads + config.kv_heads
         attend = attention_on_one_thread if serial_attention else attention
         x = F.embedding(tokens, weights.embedding)
@@ -99,9 +101,9 @@ class Decoder:
             return x.new_empty(0, config.vocab_size)
         return weights.head(weights.final_norm(x[logits_from:]))
 
-    def _biases(self, start: int, rows: int, extent: int) -> dict[int | None, Tensor | None]:
-        """The attention bias for each window size in use; None where a row may look at everything below the extent."""
-        if rows == 1 and extent == start + 1 and self.windows == {None}:
+    def _biases(self, start: int, rows: int, extent: int, always: bool) -> dict[int | None, Tensor | None]:
+        """The attention bias for each window size in use; None, unless `always`, where a row may look at everything below the extent."""
+        if not always and rows == 1 and extent == start + 1 and self.windows == {None}:
             return {None: None}
         bias = causal_bias(self.causal, start, rows, extent)
         return {window: bias if window is None else window_bias(bias, start, window) for window in self.windows}
