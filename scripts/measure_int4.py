@@ -22,6 +22,7 @@ from pair_quality.acceptance import measure
 from pair_quality.answering import Way, answer_all
 from pair_quality.models import from_registry, load
 from pair_quality.prompts import Prompt, held_out_prompts, select
+from results import table
 from specdec.checkpoint import load_weights
 from specdec.drafting.model import ModelDrafter
 from specdec.errors import SpecError
@@ -124,7 +125,7 @@ def main() -> int:
     for name, version in named.items():
         found[name] = measure(answer_all(drafting_with(pair, locate(models.target), version), prompts, way, name))[OVERALL]
     rows = [[name, report.rate(own), f"{own.mean_accepted_length:.3f}", f"{sum(own.tested):,}"] for name, own in found.items()]
-    print(report.table(["4-bit weights", "accepted/tested", "mean accepted length", "tested"], rows))
+    print(table(["4-bit weights", "accepted/tested", "mean accepted length", "tested"], rows))
     if options.json:
         figures = {"pair": options.pair, **records.versions(), "prompts": len(prompts), "variants": records.acceptances(found)}
         records.write(options.json, figures)

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import torch
 
-from pair_quality import records, report
+from pair_quality import records
 from pair_quality.models import from_registry, load
+from results import table
 from specdec import Chat, ChatSession, Done, Drafting, Message, Sampling
 from specdec.errors import SpecError
 from specdec.exactness import probe_tokens
@@ -114,7 +115,7 @@ def main() -> int:
         rows.append([name, f"{statistics.median(own):.3f}", f"{statistics.median(ratios):.2f}", f"{low:.2f} to {high:.2f}"])
     ready = pair.ready
     print(f"{options.pair}, {ready.device}, {ready.threads} threads, {ready.dtype}, exact mode {'on' if ready.exact else 'off'}\n")
-    print(report.table(["part", "ms", "of the kernels alone", "quartiles"], rows))
+    print(table(["part", "ms", "of the kernels alone", "quartiles"], rows))
     if options.json:
         records.write(options.json, {"ready": ready.model_dump(), **records.versions(), "ms": times})
     return 0

@@ -1,8 +1,11 @@
-"""The shapes of well-known models, as their published config.json files have them."""
+"""The shapes of well-known models."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from gpu_checks import shapes
+from specdec.architecture import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,10 @@ class WideShape:
     tied: bool
 
 
-SHAPES = {
-    shape.name: shape
-    for shape in (
-        WideShape("llama-3.1-8b", "llama", 4096, 32, 32, 8, 128, 14336, 128256, tied=False),
-        WideShape("llama-3.2-1b", "llama", 2048, 16, 32, 8, 64, 8192, 128256, tied=True),
-        WideShape("qwen3-8b", "qwen3", 4096, 36, 32, 8, 128, 12288, 151936, tied=False),
-        WideShape("qwen3-4b", "qwen3", 2560, 36, 32, 8, 128, 9728, 151936, tied=True),
-        WideShape("qwen3-0.6b", "qwen3", 1024, 28, 16, 8, 128, 3072, 151936, tied=True),
-    )
-}
+def wide(name: str, config: ModelConfig) -> WideShape:
+    """The shape of a model."""
+    sizes = {field.name: getattr(config, field.name) for field in fields(WideShape) if field.name != "name"}
+    return WideShape(name, **sizes)
+
+
+SHAPES = {name.lower(): wide(name.lower(), config) for name, config in shapes.SHAPES.items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +19,7 @@ from pair_quality.answers import is_looping, survey
 from pair_quality.evaluation import SAMPLED, Plan, Results
 from pair_quality.expected import is_expected
 from pair_quality.models import Models
+from results import replace
 from specdec.machine import processor
 
 
@@ -56,11 +56,8 @@ def versions() -> dict[str, str]:
 
 
 def write(path: Path, value: Mapping[str, Any]) -> None:
-    """Put a JSON file in its place in one step, so that nobody ever sees half of it."""
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
-        partial = Path(folder) / path.name
-        partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
+    """Put a JSON file in its place."""
+    replace(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def acceptances(measured: Mapping[str, Acceptance]) -> dict[str, Any]:

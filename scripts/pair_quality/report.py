@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pair_quality import OVERALL
 from pair_quality.acceptance import Acceptance, measure
@@ -10,6 +10,7 @@ from pair_quality.answering import Answer
 from pair_quality.answers import survey
 from pair_quality.evaluation import SAMPLED, TARGET, Results
 from pair_quality.expected import judge
+from results import table
 
 
 def report(results: Results) -> str:
@@ -17,11 +18,6 @@ def report(results: Results) -> str:
     sections = [losses_table(results), acceptance_table(results), _categories(results), endings_table(results), _expected(results)]
     sections += [_others(category, answers) for category, answers in results.expected.items()]
     return "\n\n".join(sections)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
 def losses_table(results: Results) -> str:
