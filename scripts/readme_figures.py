@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import marked
+from results import replace
+from specdec.benchmark.summary import OVERALL
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 TEXT_FIELDS = ("text", "tokens", "round_tokens", "round_ms")
-OVERALL, PLAIN = "overall", "plain"
 
 
 def kept(run: dict[str, Any]) -> str:
@@ -56,7 +57,7 @@ def main() -> int:
     if options.keep:
         source, name = options.keep
         run = json.loads(Path(source).read_text(encoding="utf-8"))
-        (FOLDER / f"bench-{name}.json").write_text(kept(run), encoding="utf-8")
+        replace(FOLDER / f"bench-{name}.json", kept(run))
         return 0
     contents = {name: section(run) for name, run in runs().items()}
     path = options.write or options.check

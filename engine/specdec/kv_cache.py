@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -33,9 +31,3 @@ class KVCache:
     def gather(self, start: int, kept: Tensor) -> None:
         """Move the rows at `start + kept` (ascending offsets, [n] int64) together to `start`: the accepted path of a tree."""
         self.rows[:, :, start : start + len(kept)] = self.rows[:, :, start + kept]
-
-
-def common_length(cached: Sequence[int], tokens: Sequence[int]) -> int:
-    """How many leading tokens two sequences share: the rows of one that serve the other."""
-    shorter = min(len(cached), len(tokens))
-    return next((index for index in range(shorter) if cached[index] != tokens[index]), shorter)

@@ -9,9 +9,9 @@ from specdec.decoding import DecodedRound, DecodingPlan, decode
 from specdec.drafting.base import Drafter
 from specdec.errors import UsageError
 from specdec.events import Chat, Count, Counted, Done, Event, Finish, Progress, Round, Run, Source, Started
-from specdec.kv_cache import common_length
 from specdec.loading import Pair
 from specdec.options import Drafting
+from specdec.prefixes import common_length
 from specdec.sampling import Sampler, plan
 from specdec.statistics import Tally
 from specdec.text import Detokeniser, StopStrings, require_room

@@ -11,10 +11,11 @@ from tqdm import tqdm
 
 from pair_quality import OVERALL
 from specdec.drafting.model import ModelDrafter
-from specdec.kv_cache import KVCache, common_length
+from specdec.kv_cache import KVCache
 from specdec.loading import INT4, Pair
 from specdec.model.decoder import Decoder
 from specdec.options import Message
+from specdec.prefixes import common_length
 from specdec.text import TextCodec
 
 ROWS = 256

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from specdec.benchmark.speedup import Estimate, estimates
+from specdec.benchmark.speedup import Estimate, best_length, estimates
 from specdec.errors import UsageError
 from specdec.options import MAX_DRAFT_TOKENS
 
@@ -36,7 +36,7 @@ def estimated(acceptance: float, cost: float, verify_cost: float, length: str) -
     if not (0 < verify_cost < math.inf):
         raise UsageError(f"--verify-cost: {verify_cost:g} is not above 0.", "It is the time of a verification over that of a plain step.")
     rows = estimates(acceptance, cost, MAX_DRAFT_TOKENS, verify_cost)
-    chosen = max(rows, key=lambda row: row.speedup) if length == BEST else rows[_whole(length)]
+    chosen = rows[best_length(acceptance, cost, MAX_DRAFT_TOKENS, verify_cost) if length == BEST else _whole(length)]
     return Estimated(acceptance, cost, verify_cost, chosen, length == BEST, tuple(rows))
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+
+from specdec.prefixes import common_length
 
 CHARACTERS_AROUND = 24
 
@@ -22,11 +23,6 @@ def parting(one: Sequence[int], one_text: str, other: Sequence[int], other_text:
     """Where two answers part, given their tokens and texts; None if every token is the same."""
     if list(one) == list(other):
         return None
-    start = _agreeing(one_text, other_text)
+    start = common_length(one_text, other_text)
     around = slice(max(start - CHARACTERS_AROUND, 0), start + CHARACTERS_AROUND)
-    return Parting(_agreeing(one, other) + 1, one_text[around], other_text[around])
-
-
-def _agreeing(one: Sequence[object], other: Sequence[object]) -> int:
-    """How long the common beginning is."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return Parting(common_length(one, other) + 1, one_text[around], other_text[around])

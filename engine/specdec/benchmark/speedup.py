@@ -50,6 +50,6 @@ def estimates(rate: float, token_cost: float, longest: int, verify_cost: float =
     ]
 
 
-def best_length(rate: float, token_cost: float, longest: int) -> int:
+def best_length(rate: float, token_cost: float, longest: int, verify_cost: float = 1.0) -> int:
     """The draft length from 0 to `longest` that gains most, the shortest of equals."""
-    return max(estimates(rate, token_cost, longest), key=lambda estimate: estimate.speedup).length
+    return max(estimates(rate, token_cost, longest, verify_cost), key=lambda estimate: estimate.speedup).length

@@ -10,8 +10,9 @@ from torch import Tensor
 from specdec import noise
 from specdec.drafting.base import Draft
 from specdec.events import Source
-from specdec.kv_cache import KVCache, common_length
+from specdec.kv_cache import KVCache
 from specdec.model.decoder import Decoder
+from specdec.prefixes import common_length
 from specdec.sampling import Sampler
 from specdec.verification import Rule
 
