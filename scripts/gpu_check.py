@@ -4,8 +4,8 @@
 
 Needs torch, triton, transformers and safetensors, pydantic for all stages but `environment`, `steps` and `compile`, and this
 repository on PYTHONPATH (engine:scripts); bitsandbytes is measured where it is there. `--tiny` scales everything down, so that a CPU
-can run every stage. No stage begins a new part after six minutes. Goals and measured figures go to stdout, progress
-to stderr; the exit code is 1 if a part failed.
+can run every stage; `kernels` then needs Triton's interpreter, TRITON_INTERPRET=1. No stage begins a new part after six minutes.
+Goals and measured figures go to stdout, progress to stderr; the exit code is 1 if a part failed.
 """
 
 from __future__ import annotations

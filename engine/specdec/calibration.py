@@ -11,6 +11,7 @@ import torch
 from specdec.drafting.base import Drafter
 from specdec.drafting.controller import Costs
 from specdec.exactness import probe_tokens, timed_ms
+from specdec.moments import Moment
 from specdec.options import Sampling
 from specdec.sampling import Sampler, plan
 from specdec.target import MAX_ROWS, TILE, Target
@@ -28,12 +29,13 @@ def calibrate(target: Target, drafters: Sequence[Drafter]) -> Costs:
     start = min(TILE // 4, max(0, target.context - 2 * MAX_ROWS))
     tokens = probe_tokens(target, start + MAX_ROWS)
     list(target.prefill(tokens[:start], 0))
-    sampler = Sampler(plan(Sampling(temperature=0, seed=0), {}), target.decoder.config.vocab_size, (), target.decoder.device)
+    device = target.decoder.device
+    sampler = Sampler(plan(Sampling(temperature=0, seed=0), {}), target.decoder.config.vocab_size, (), device)
     rows = [count for count in ROWS if count <= target.rows_left(start)]
     steps: dict[object, Callable[[], float]] = {count: lambda n=count: timed_ms(target, tokens[:n], start) for count in rows}  # type: ignore[misc]
     for drafter in drafters:
         for length in LENGTHS:
-            steps[drafter.name, length] = lambda d=drafter, n=length: _draft_ms(d, n, tokens[: start + 1], sampler)  # type: ignore[misc]
+            steps[drafter.name, length] = lambda d=drafter, n=length: _draft_ms(d, n, tokens[: start + 1], sampler, device)  # type: ignore[misc]
     best = _interleaved(steps)
     drafts = {drafter.name: {length: best[drafter.name, length] for length in LENGTHS} for drafter in drafters}
     return Costs({count: best[count] for count in rows}, drafts)
@@ -64,12 +66,12 @@ def choose_threads(target: Target, spare_cores: int = 0) -> int:
     return chosen
 
 
-def _draft_ms(drafter: Drafter, length: int, tokens: Sequence[int], sampler: Sampler) -> float:
+def _draft_ms(drafter: Drafter, length: int, tokens: Sequence[int], sampler: Sampler, device: torch.device) -> float:
     """Milliseconds of a draft of that many tokens."""
     drafter.begin(tokens)
-    began = time.perf_counter()
+    began = Moment(device)
     drafter.propose(length, sampler, Rule("coupled"))
-    return (time.perf_counter() - began) * 1000
+    return began.ms_until(Moment(device))
 
 
 def _interleaved(steps: dict[object, Callable[[], float]]) -> dict[object, float]:

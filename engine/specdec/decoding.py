@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+
+import torch
+from torch import Tensor
 
 from specdec.drafting.base import Draft, Drafter
 from specdec.drafting.controller import Choice, Controller
 from specdec.events import Finish, Source
+from specdec.moments import Moment
 from specdec.options import MAX_DRAFT_TOKENS
 from specdec.sampling import Sampler
 from specdec.target import Target
@@ -52,40 +55,84 @@ def decode(
 ) -> Iterator[DecodedRound]:
     """Extend `tokens` in place, a round at a time; all but its last token have their rows in the target's cache.
 
-    The context's end finishes an answer like max_tokens does. `stopped` is asked once a round.
+    The context's end finishes an answer like max_tokens does. `stopped` is asked once a round. A device that runs recorded passes
+    is given the next round before the last one is handed on, so that it need not wait for whoever reads it.
     """
-    answered = 0
-    finish: Finish | None = None
-    while finish is None:
-        started = time.perf_counter()
-        position = len(tokens)
-        room = min(plan.max_tokens - answered, target.context - position)
+    ahead = target.passes.record is not None
+    rounds = _Rounds(target, controller, tokens, plan, stopped, len(tokens))
+    launched = rounds.launch()
+    while True:
+        settled = rounds.settle(launched)
+        if ahead and settled.finish is None:
+            launched = rounds.launch()
+        yield settled
+        if settled.finish is not None:
+            return
+        if not ahead:
+            launched = rounds.launch()
+
+
+@dataclass(frozen=True)
+class _Launched:
+    """A round the device has been given: what was chosen and drafted, the target's logits to come, and when each part began."""
+
+    choice: Choice
+    bucket: int
+    q: Tensor | None
+    chain: Tensor
+    logits: Tensor
+    draft_began: Moment
+    verify_began: Moment
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """The two halves of a round: what the device is told to do, and what comes of it."""
+
+    target: Target
+    controller: Controller
+    tokens: list[int]
+    plan: DecodingPlan
+    stopped: Callable[[], bool]
+    prompt_tokens: int
+
+    def launch(self) -> _Launched:
+        """Choose, draft and run the target, without waiting for the device."""
+        target, position = self.target, len(self.tokens)
+        device = target.decoder.device
+        draft_began = Moment(device)
+        room = min(self.plan.max_tokens - (position - self.prompt_tokens), target.context - position)
         limit = min(target.rows_left(position - 1), room) - 1
-        choice, bucket, draft = _draft(controller, plan, min(limit, MAX_DRAFT_TOKENS))
-        drafted_at = time.perf_counter()
-        logits = target.step([tokens[-1], *draft.tokens], position - 1)
-        verdict = verify(plan.rule, plan.sampler, logits, position, draft.tokens, draft.q)
-        verified_at = time.perf_counter()
-        draft_ms, verify_ms = (drafted_at - started) * 1000, (verified_at - drafted_at) * 1000
+        choice, bucket, draft = _draft(self.controller, self.plan, min(limit, MAX_DRAFT_TOKENS))
+        verify_began = Moment(device)
+        chain = torch.as_tensor(draft.tokens, dtype=torch.int64, device=device)
+        logits = target.step(torch.cat((chain.new_full((1,), self.tokens[-1]), chain)), position - 1)
+        return _Launched(choice, bucket, draft.q, chain, logits, draft_began, verify_began)
+
+    def settle(self, launched: _Launched) -> DecodedRound:
+        """Verify, extend the answer and tell everyone."""
+        plan, choice, device = self.plan, launched.choice, self.target.decoder.device
+        verdict = verify(plan.rule, plan.sampler, launched.logits, len(self.tokens), launched.chain, launched.q)
+        ended = Moment(device)
+        draft_ms, verify_ms = launched.draft_began.ms_until(launched.verify_began), launched.verify_began.ms_until(ended)
         emitted = _until_eos(verdict.tokens, plan.eos)
         accepted, tested = min(verdict.accepted, len(emitted)), min(verdict.tested, len(emitted))
-        tokens.extend(emitted)
+        self.tokens.extend(emitted)
         plan.sampler.extend(emitted)
         for drafter in plan.drafters:
             drafter.observe(emitted, accepted if drafter is choice.drafter else 0)
-        controller.observe(choice, bucket, tested, accepted, draft_ms, verify_ms, len(draft.tokens) + 1)
-        answered += len(emitted)
-        finish = _finish(emitted[-1], plan, answered, len(tokens) >= target.context, stopped)
-        yield DecodedRound(
+        self.controller.observe(choice, launched.bucket, tested, accepted, draft_ms, verify_ms, len(verdict.drafted) + 1)
+        answered, full = len(self.tokens) - self.prompt_tokens, len(self.tokens) >= self.target.context
+        return DecodedRound(
             emitted,
-            _sources(choice, draft, verdict, len(emitted)),
-            choice.drafter.name if choice.drafter and draft.tokens else "off",
-            draft.tokens,
+            _sources(choice, verdict, len(emitted)),
+            choice.drafter.name if choice.drafter and verdict.drafted else "off",
+            verdict.drafted,
             tested,
             accepted,
             draft_ms,
             verify_ms,
-            finish,
+            _finish(emitted[-1], plan, answered, full, self.stopped),
         )
 
 
@@ -114,8 +161,8 @@ def _finish(last: int, plan: DecodingPlan, answered: int, full: bool, stopped: C
     return "stopped" if stopped() else None
 
 
-def _sources(choice: Choice, draft: Draft, verdict: Verdict, emitted: int) -> list[Source]:
+def _sources(choice: Choice, verdict: Verdict, emitted: int) -> list[Source]:
     """Where each emitted token came from; the target's own one is a correction, a bonus, or plain."""
-    own: Source = "target" if not draft.tokens else "bonus" if verdict.accepted == len(draft.tokens) else "corrected"
+    own: Source = "target" if not verdict.drafted else "bonus" if verdict.accepted == len(verdict.drafted) else "corrected"
     accepted: list[Source] = [choice.drafter.source] * verdict.accepted if choice.drafter else []
     return [*accepted, own][:emitted]

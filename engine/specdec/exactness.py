@@ -14,7 +14,7 @@ from torch import Tensor
 
 from specdec.model.ops import attention, attention_on_one_thread, causal_bias
 from specdec.options import ExactChoice
-from specdec.target import FASTEST, MAX_ROWS, TILE, Execution, Target, tile_end
+from specdec.target import FASTEST, MAX_ROWS, TILE, Execution, Target
 
 TOLERATED_COST = 0.10
 SLOW_STEP_MS = 60.0
@@ -27,6 +27,7 @@ LINEAR_DRAWS = 4
 PREFILL_ROWS = (TILE, 33)
 KERNELS = (Execution("matmul", tiled=True), Execution("fused", tiled=True), Execution("by_row", tiled=True))
 PADDED = Execution("fused", tiled=True, padded_rows=PADDED_ROWS, padded_prefill=True)
+SPLIT = Execution("split")
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,24 @@ def choose_execution(target: Target, choice: ExactChoice) -> Exactness:
 
     `auto` takes the cheapest exact execution if it adds at most 10% to a plain step and a round of five rows together.
     """
+    splits = (SPLIT,) if target.decoder.operations.split_attention is not None else ()
+    inexact = [FASTEST, *splits]
     if choice == "off":
-        return Exactness(FASTEST, False, False, "switched off")
+        times = _interleaved_ms(target, inexact, REPEATS) if splits else {FASTEST: 0.0}
+        return Exactness(min(inexact, key=times.__getitem__), False, False, "switched off")
     slow = min(_step_ms(target, FASTEST), _step_ms(target, FASTEST)) > SLOW_STEP_MS
-    kernels = () if slow or not _linears_independent(target) else _kernels(target)
-    candidates = [found for kernel in kernels if (found := _independent(target, kernel))] or [PADDED]
-    times = _interleaved_ms(target, [FASTEST, *candidates], repeats=1 if slow else REPEATS)
-    execution = min(candidates, key=times.__getitem__)
-    cost = times[execution] / times[FASTEST] - 1
+    with target.passes.unrecorded():
+        kernels = () if slow or not _linears_independent(target) else (*splits, *_kernels(target))
+        candidates = [found for kernel in kernels if (found := _independent(target, kernel))]
+    if not candidates:
+        candidates = [PADDED, *(replace(PADDED, attention=split.attention) for split in splits)]
+    times = _interleaved_ms(target, [*inexact, *candidates], repeats=1 if slow else REPEATS)
+    execution, fastest = min(candidates, key=times.__getitem__), min(inexact, key=times.__getitem__)
+    cost = times[execution] / times[fastest] - 1
     rows = f"{execution.padded_rows} rows a round" if execution.padded_rows else "any number of rows"
     how = f"{execution.attention} attention{' on one thread' if execution.serial_attention else ''}, {rows}"
     if choice == "auto" and cost > TOLERATED_COST:
-        return Exactness(FASTEST, False, False, f"it would cost {cost:.0%} ({how})")
+        return Exactness(fastest, False, False, f"it would cost {cost:.0%} ({how})")
     return Exactness(execution, True, not execution.padded_prefill, f"{how}, costs {max(cost, 0):.0%}")
 
 
@@ -122,18 +129,27 @@ def _attention_independent(target: Target, kernel: Execution) -> bool:
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator).to(device, dtype)
 
-    attend = attention_on_one_thread if kernel.serial_attention else attention
-    ends = range(TILE, tile_end(target.context - 1) + 1, TILE)
+    ends = sorted({target.extent(tile) for tile in range(0, target.context, TILE)})
     for end in ends[:: max(1, len(ends) // PROBED_TILES)]:
-        bias = causal_bias(target.decoder.causal, end - MAX_ROWS, MAX_ROWS, end)
+        start = end - MAX_ROWS
         for _ in range(ATTENTION_DRAWS):
-            query = draw(MAX_ROWS, config.heads, config.head_dim)
-            key, value = draw(config.kv_heads, end, config.head_dim), draw(config.kv_heads, end, config.head_dim)
-            alone = torch.cat([attend(kernel.attention, query[i : i + 1], key, value, bias[i : i + 1]) for i in range(MAX_ROWS)])
+            query, cache_rows = draw(MAX_ROWS, config.heads, config.head_dim), draw(2 * config.kv_heads, end, config.head_dim)
+            alone = torch.cat([_attended(target, kernel, query[i : i + 1], cache_rows, start + i) for i in range(MAX_ROWS)])
             for rows in (2, 3, TYPICAL_ROWS, MAX_ROWS // 2, MAX_ROWS):
-                if not torch.equal(attend(kernel.attention, query[:rows], key, value, bias[:rows]), alone[:rows]):
+                if not torch.equal(_attended(target, kernel, query[:rows], cache_rows, start), alone[:rows]):
                     return False
     return True
+
+
+def _attended(target: Target, kernel: Execution, query: Tensor, cache_rows: Tensor, start: int) -> Tensor:
+    """Attention of rows at positions start.. to all of a layer's cache [2 * kv_heads, extent, head_dim]."""
+    split = target.decoder.operations.split_attention
+    if kernel.attention == "split" and split is not None:
+        return split(query, cache_rows, torch.full((1,), start, device=query.device), None)
+    attend = attention_on_one_thread if kernel.serial_attention else attention
+    bias = causal_bias(target.decoder.tables.causal, start, len(query), cache_rows.shape[1])
+    key, value = cache_rows.chunk(2)
+    return attend(kernel.attention, query, key, value, bias)
 
 
 def probe_tokens(target: Target, count: int) -> list[int]:

@@ -27,6 +27,7 @@ from specdec.model.decoder import Decoder, Weights
 from specdec.model.int4 import Backend, choose_backend
 from specdec.model.linear import full_precision
 from specdec.options import LoadOptions
+from specdec.passes import CudaRecorder, recorder_for
 from specdec.target import Target, padded_capacity
 from specdec.text import TextCodec
 
@@ -80,7 +81,7 @@ def load_pair(options: LoadOptions, report: Report = unheard) -> Pair:
 
     copies: list[Version] = [plan.backend.layer] if plan.backend and plan.kind == INT4 else []
     weights = load_weights(directory, config, dtype, device, [full_precision, *copies], lambda done, total: report("target", done, total))
-    target = Target(Decoder(config, weights[0], padded_capacity(context)), context)
+    target = Target(Decoder(config, weights[0], padded_capacity(context)), context, record=recorder_for(device))
     plan, drafter = _load_draft(plan, target, report, weights[1:])
     report("calibration", 0, 1)
     threads = options.threads or choose_threads(target, options.spare_cores)
@@ -214,10 +215,10 @@ def _load_draft(
         return plan.without(error), None
     if plan.kind == INT4:
         copy = decoder.sharing(replace(found, embedding=decoder.weights.embedding))
-        return plan, ModelDrafter(INT4, copy, config.vocab_size, target.context, target.cache)
+        return plan, ModelDrafter(INT4, copy, config.vocab_size, target.context, target.cache, target.passes.record)
     capacity = min(target.context, config.max_positions)
     vocabulary = min(config.vocab_size, decoder.config.vocab_size)
-    return plan, ModelDrafter(SIBLING, Decoder(config, found, capacity), vocabulary, capacity)
+    return plan, ModelDrafter(SIBLING, Decoder(config, found, capacity), vocabulary, capacity, record=target.passes.record)
 
 
 def _calibrated(
@@ -231,7 +232,10 @@ def _calibrated(
 ) -> Pair:
     """The pair, with the costs measured and the time that loading took since `began`."""
     costs = calibrate(target, [ngram] if drafter is None else [ngram, drafter])
-    ready = ready.model_copy(update={"load_ms": (time.perf_counter() - began) * 1000})
+    record, warnings = target.passes.record, ready.warnings
+    if isinstance(record, CudaRecorder) and record.problem is not None:
+        warnings = (*warnings, f"Running without CUDA graphs, which is slower: {record.problem}")
+    ready = ready.model_copy(update={"load_ms": (time.perf_counter() - began) * 1000, "warnings": warnings})
     return Pair(target, drafter, ngram, costs, Controller(costs), codec, exactness, ready)
 
 

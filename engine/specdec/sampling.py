@@ -133,13 +133,20 @@ class Sampler:
 def _nucleus_floor(logits: Tensor, top_p: float) -> Tensor:
     """The smallest logit [rows, 1] inside the nucleus: the fewest most probable tokens whose probabilities reach `top_p`.
 
-    The head of the ranking nearly always holds the nucleus, so a full sort is the exception.
+    The head of the ranking nearly always holds the nucleus, so on a CPU a full sort is the exception; a GPU sorts sooner than the host
+    could look at the head.
     """
     total = logits.logsumexp(-1, keepdim=True)
-    ranked = logits.topk(min(NUCLEUS_HEAD, logits.shape[-1]), dim=-1).values
-    cumulative = (ranked - total).exp().cumsum(-1)
-    if bool((cumulative[:, -1] < top_p).any()):
-        ranked = logits.sort(dim=-1, descending=True).values
-        cumulative = (ranked - total).exp().cumsum(-1)
+    head = logits.shape[-1] if logits.is_cuda else min(NUCLEUS_HEAD, logits.shape[-1])
+    ranked, cumulative = _ranked(logits, total, head)
+    if head < logits.shape[-1] and bool((cumulative[:, -1] < top_p).any()):
+        ranked, cumulative = _ranked(logits, total, logits.shape[-1])
     last = (cumulative < top_p).sum(-1, keepdim=True).clamp_max(ranked.shape[-1] - 1)
     return ranked.gather(-1, last)
+
+
+def _ranked(logits: Tensor, total: Tensor, head: int) -> tuple[Tensor, Tensor]:
+    """The `head` largest logits of each row in descending order, and the probability they reach one after the other."""
+    every = head == logits.shape[-1]
+    ranked = logits.sort(dim=-1, descending=True).values if every else logits.topk(head, dim=-1).values
+    return ranked, (ranked - total).exp().cumsum(-1)

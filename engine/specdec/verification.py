@@ -36,23 +36,24 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`accepted` drafted tokens stay and one target token follows; `tested` counts comparisons up to the first refusal."""
+    """`accepted` of the `drafted` tokens stay and one target token follows; `tested` counts comparisons up to the first refusal."""
 
+    drafted: list[int]
     tokens: list[int]
     accepted: int
     tested: int
 
 
-def verify(rule: Rule, sampler: Sampler, logits: Tensor, position: int, drafted: Sequence[int], q: Tensor | None) -> Verdict:
-    """Judge a chain of drafted tokens for positions position.. .
+def verify(rule: Rule, sampler: Sampler, logits: Tensor, position: int, chain: Tensor, q: Tensor | None) -> Verdict:
+    """Judge a chain [k] int64 of drafted tokens for positions position.. .
 
-    `logits` [drafted + 1, vocab] are the target's rows; `q` [drafted, vocab] the distributions the draft was drawn from, None
-    if it was certain (only `rejection` looks at it).
+    `logits` [k + 1, vocab] are the target's rows; `q` [k, vocab] the distributions the draft was drawn from, None if it was certain
+    (only `rejection` looks at it). With the coupled rule the host waits for the device once.
     """
-    chain = torch.tensor(drafted, dtype=torch.int64, device=logits.device)
     if rule.name == "rejection":
-        return _rejection(sampler, logits, position, chain, drafted, q)
-    targets: list[int] = sampler.draw(logits, position, chain).tolist()
+        return _rejection(sampler, logits, position, chain, q)
+    drawn: list[int] = torch.cat((sampler.draw(logits, position, chain), chain)).tolist()
+    targets, drafted = drawn[: len(logits)], drawn[len(logits) :]
     if rule.name == "threshold":
         return _threshold(rule, sampler, logits, chain, drafted, targets)
     accepted = _agreeing(drafted, targets)
@@ -67,7 +68,7 @@ def _agreeing(drafted: Sequence[int], targets: Sequence[int]) -> int:
 
 
 def _verdict(drafted: Sequence[int], accepted: int, following: int) -> Verdict:
-    return Verdict([*drafted[:accepted], following], accepted, min(accepted + 1, len(drafted)))
+    return Verdict(list(drafted), [*drafted[:accepted], following], accepted, min(accepted + 1, len(drafted)))
 
 
 def _threshold(rule: Rule, sampler: Sampler, logits: Tensor, chain: Tensor, drafted: Sequence[int], targets: Sequence[int]) -> Verdict:
@@ -80,8 +81,9 @@ def _threshold(rule: Rule, sampler: Sampler, logits: Tensor, chain: Tensor, draf
     return _verdict(drafted, len(drafted), targets[len(drafted)])
 
 
-def _rejection(sampler: Sampler, logits: Tensor, position: int, chain: Tensor, drafted: Sequence[int], q: Tensor | None) -> Verdict:
+def _rejection(sampler: Sampler, logits: Tensor, position: int, chain: Tensor, q: Tensor | None) -> Verdict:
     """Accept with min(1, p/q); after a refusal draw from the normalised positive part of p - q (arXiv 2211.17192)."""
+    drafted: list[int] = chain.tolist()
     p = sampler.probabilities(logits, chain)
     if q is None:
         q = torch.zeros_like(p[:-1]).scatter_(1, chain[:, None], 1.0)

@@ -87,9 +87,10 @@ class Recorder(Target):
         self.context = target.context
         self.execution = target.execution
         self.cache = target.cache
+        self.passes = target.passes
         self.steps: list[Tensor] = []
 
-    def step(self, tokens: Sequence[int], start: int) -> Tensor:
+    def step(self, tokens: Sequence[int] | Tensor, start: int) -> Tensor:
         logits = super().step(tokens, start)
         self.steps.append(logits)
         return logits

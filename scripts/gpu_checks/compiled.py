@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gpu_checks.findings import NO_TIME, Findings
 from gpu_checks.floors import floor_ms, step_bytes
-from gpu_checks.forward import forward_pass, with_graph
+from gpu_checks.forward import forward_pass, step_ways, with_graph
 from gpu_checks.limit import time_limit
 from gpu_checks.setup import Setup
 from gpu_checks.shapes import SHAPES
@@ -37,7 +37,7 @@ def _shape(setup: Setup, findings: Findings, name: str, rows: int) -> None:
     decoder = random_decoder(config, setup.dtype, setup.device, context)
     cache = random_cache(decoder, context)
     what = f"{name}, rows {rows}, context {context}"
-    ways = with_graph(setup, findings, forward_pass(decoder, cache, rows, context - rows), what)
+    ways = step_ways(setup, findings, decoder, cache, rows, context - rows, what)
     seconds: float | None = None
     if setup.on_gpu:
         try:

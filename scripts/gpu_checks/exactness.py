@@ -11,7 +11,7 @@ import torch
 from gpu_checks.answering import Answered, DrawnLengths, NoisyOracle, answer
 from gpu_checks.demo import load_demo
 from gpu_checks.findings import Findings
-from gpu_checks.forward import EAGER, GRAPH, forward_pass, with_graph
+from gpu_checks.forward import HOWS, forward_pass, target_ways, with_graph
 from gpu_checks.goals import EXACT_COST, IDENTICAL
 from gpu_checks.setup import DtypeName, Setup
 from gpu_checks.shapes import LLAMA_1B, LLAMA_8B
@@ -24,7 +24,8 @@ from specdec.drafting.ngram import NGramDrafter
 from specdec.exactness import PADDED, Exactness, choose_execution, probe_tokens
 from specdec.loading import Pair
 from specdec.options import Sampling
-from specdec.target import FASTEST, TILE, Target
+from specdec.passes import recorder_for
+from specdec.target import TILE, Target
 
 TEMPERATURES = (0.0, 0.7)
 STEP_ROWS = (1, 5, 16)
@@ -86,7 +87,8 @@ def _synthetic(setup: Setup, findings: Findings, name: str, dtype: DtypeName, co
     lengths = (TILE - 9, 2 * TILE + 3) if setup.tiny else (TILE - 9, 1000, 8000)
     max_tokens = 16 if setup.tiny else 48
     context = max(lengths) + max_tokens
-    target = Target(random_decoder(setup.shape(name), getattr(torch, dtype), setup.device, context), context)
+    decoder = random_decoder(setup.shape(name), getattr(torch, dtype), setup.device, context)
+    target = Target(decoder, context, record=recorder_for(setup.device))
     exactness = choose_execution(target, "on")
     target.execution = exactness.execution
     what = f"{name}, {dtype}"
@@ -99,15 +101,19 @@ def _execution(setup: Setup, findings: Findings, what: str, target: Target, exac
     """What exact mode found, and the time of its steps against the fastest execution's at a short context."""
     start = min(target.context - max(STEP_ROWS), setup.contexts[0]) // TILE * TILE
     target.cache.rows.normal_()
-    kinds = {"fast": FASTEST, "exact": exactness.execution, "padded": PADDED}
+    kinds = {"fast": choose_execution(target, "off").execution, "exact": exactness.execution, "padded": PADDED}
     for rows in STEP_ROWS:
         ways: dict[str, Call] = {}
         for kind, execution in kinds.items():
             if not 0 < execution.padded_rows < rows:
-                call = forward_pass(target.decoder, target.cache, rows, start, execution)
-                ways |= with_graph(setup, findings, call, f"{what}, {kind}, rows {rows}", f"{kind} ")
+                told = f"{what}, {kind}, rows {rows}"
+                if execution.attention != "split":
+                    call = forward_pass(target.decoder, target.cache, rows, start, execution)
+                    ways |= with_graph(setup, findings, call, told, f"{kind} ")
+                ways |= target_ways(findings, target, execution, rows, start, told, f"{kind} ")
         found = interleaved_ms(setup.device, ways, setup.repeats)
-        for how in (EAGER, GRAPH):
+        target.execution = exactness.execution
+        for how in HOWS:
             times = {kind: found.get(f"{kind} {how}") for kind in kinds}
             fast, exact = times["fast"], times["exact"]
             if fast is None:

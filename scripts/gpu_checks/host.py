@@ -22,6 +22,7 @@ from specdec.drafting.model import ModelDrafter
 from specdec.exactness import probe_tokens
 from specdec.loading import SIBLING
 from specdec.options import Message, Sampling
+from specdec.passes import recorder_for
 from specdec.target import Target
 
 PROMPT = (Message(role="user", content="Tell me a story about a dog."),)
@@ -47,8 +48,12 @@ def _demo(setup: Setup, findings: Findings) -> None:
 def _synthetic(setup: Setup, findings: Findings) -> None:
     context = setup.contexts[0]
     decoder, sibling = (random_decoder(setup.shape(name), setup.dtype, setup.device, context) for name in (LLAMA_8B, LLAMA_1B))
-    target = Target(decoder, context)
-    ways: dict[str, list[Drafter]] = {PLAIN: [], SIBLING: [ModelDrafter(SIBLING, sibling, decoder.config.vocab_size, context)]}
+    record = recorder_for(setup.device)
+    target = Target(decoder, context, record=record)
+    ways: dict[str, list[Drafter]] = {
+        PLAIN: [],
+        SIBLING: [ModelDrafter(SIBLING, sibling, decoder.config.vocab_size, context, record=record)],
+    }
     _rounds(setup, findings, SYNTHETIC, target, ways, probe_tokens(target, context // 2), ())
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gpu_checks.findings import Findings
 from gpu_checks.floors import floor_ms, int4_matrix_bytes
-from gpu_checks.forward import EAGER, GRAPH, forward_pass, with_graph
+from gpu_checks.forward import HOWS, step_ways, with_graph
 from gpu_checks.goals import INT4_STEP
 from gpu_checks.setup import ROWS, Setup
 from gpu_checks.shapes import LLAMA_8B
@@ -116,11 +116,11 @@ def _step(setup: Setup, findings: Findings, config: ModelConfig, backend: Backen
     own, quantised = random_weights(config, setup.dtype, setup.device, [full_precision, backend.layer])
     target = Decoder(config, own, padded_capacity(context))
     cache = random_cache(target, context)
-    ways = with_graph(setup, findings, forward_pass(target, cache, 1, context - 1), "the target's step", f"{TARGET} ")
+    ways = step_ways(setup, findings, target, cache, 1, context - 1, "the target's step", f"{TARGET} ")
     copy = target.sharing(quantised)
-    ways |= with_graph(setup, findings, forward_pass(copy, cache, 1, context - 1), f"a step with {backend.name}", f"{COPY} ")
+    ways |= step_ways(setup, findings, copy, cache, 1, context - 1, f"a step with {backend.name}", f"{COPY} ")
     found = interleaved_ms(setup.device, ways, setup.repeats)
-    for how in (EAGER, GRAPH):
+    for how in HOWS:
         if f"{TARGET} {how}" in found and f"{COPY} {how}" in found:
             target_ms, copy_ms = found[f"{TARGET} {how}"], found[f"{COPY} {how}"]
             cost = copy_ms / target_ms

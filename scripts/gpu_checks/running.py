@@ -22,6 +22,7 @@ MODULES = {
     "exactness": "gpu_checks.exactness",
     "steps": "gpu_checks.steps",
     "int4": "gpu_checks.int4",
+    "kernels": "gpu_checks.kernels",
     "host": "gpu_checks.host",
     "rounds": "gpu_checks.rounds",
     "compile": "gpu_checks.compiled",

@@ -7,7 +7,7 @@ from functools import partial
 
 from gpu_checks.findings import Findings
 from gpu_checks.floors import floor_ms, step_bytes
-from gpu_checks.forward import EAGER, GRAPH, forward_pass, with_graph
+from gpu_checks.forward import HOWS, step_ways
 from gpu_checks.goals import PLAIN_STEP, SIBLING_STEP, VERIFY
 from gpu_checks.setup import ROWS, Setup
 from gpu_checks.shapes import LLAMA_1B, LLAMA_8B, SHAPES
@@ -22,7 +22,7 @@ def measure(setup: Setup, findings: Findings) -> None:
     times: Times = {}
     for name in SHAPES:
         findings.part(name, partial(_shape, setup, findings, name, times))
-    for how in (EAGER, GRAPH):
+    for how in HOWS:
         _compare(setup, findings, times, how)
 
 
@@ -34,7 +34,7 @@ def _shape(setup: Setup, findings: Findings, name: str, times: Times) -> None:
         floor = floor_ms(step_bytes(config, context, setup.dtype.itemsize), setup.bandwidth)
         for rows in ROWS:
             what = f"{name}, rows {rows}, context {context}"
-            ways = with_graph(setup, findings, forward_pass(decoder, cache, rows, context - rows), what)
+            ways = step_ways(setup, findings, decoder, cache, rows, context - rows, what)
             found = interleaved_ms(setup.device, ways, setup.repeats)
             times.update({(name, context, rows, how): ms for how, ms in found.items()})
             findings.add("a forward pass", model=name, context=context, rows=rows, floor_ms=floor, **columns(found, floor))

@@ -14,6 +14,7 @@ from specdec.drafting.model import ModelDrafter
 from specdec.kv_cache import KVCache
 from specdec.loading import INT4, Pair
 from specdec.model.decoder import Decoder
+from specdec.model.rows import View
 from specdec.options import Message
 from specdec.prefixes import common_length
 from specdec.text import TextCodec
@@ -76,7 +77,7 @@ class Scorer:
             stop = min(start + ROWS, len(tokens))
             rows = torch.tensor(tokens[start:stop], dtype=torch.int64, device=device)
             skipped = max(0, first - start)
-            logits = self._decoder.forward(rows, start, self._cache, extent=stop, logits_from=skipped)
+            logits = self._decoder.forward(rows, start, self._cache, View(stop), logits_from=skipped)
             likely = logits[:, : self._vocabulary].float().log_softmax(-1)
             following = torch.tensor(tokens[start + skipped + 1 : stop + 1], dtype=torch.int64, device=device)
             nats -= likely[: len(following)].gather(1, following[:, None]).sum(dtype=torch.float64).item()

@@ -14,6 +14,7 @@ from specdec.kv_cache import KVCache
 from specdec.model.decoder import Decoder
 from specdec.model.linear import full_precision
 from specdec.model.ops import AttentionKind
+from specdec.model.rows import View
 
 CPU = torch.device("cpu")
 
@@ -37,14 +38,14 @@ def test_logits_equal_transformers_through_prefill_steps_and_rollback(family: st
     cache = KVCache(decoder.config, 128, torch.float32, CPU)
 
     def check(start: int, stop: int) -> None:
-        logits = decoder.forward(tokens[start:stop], start, cache, extent=stop)
+        logits = decoder.forward(tokens[start:stop], start, cache, View(stop))
         torch.testing.assert_close(logits, expected[start:stop], rtol=2e-4, atol=2e-4)
 
     check(0, 40)
     for start, stop in ((40, 41), (41, 46), (46, 47), (47, 55)):
         check(start, stop)
     wrong = torch.randint(0, VOCAB, (8,))
-    decoder.forward(wrong, 50, cache, extent=58)
+    decoder.forward(wrong, 50, cache, View(58))
     check(50, 51)
     check(51, 90)
 
@@ -56,8 +57,8 @@ def test_attention_kinds_agree_over_a_longer_extent(kind: AttentionKind, tmp_pat
     tokens = torch.randint(0, VOCAB, (40,))
     caches = [KVCache(decoder.config, 128, torch.float32, CPU) for _ in range(2)]
     caches[1].rows.uniform_(-9, 9)
-    plain = decoder.forward(tokens, 0, caches[0], extent=40)
-    wide = decoder.forward(tokens, 0, caches[1], extent=128, kind=kind)
+    plain = decoder.forward(tokens, 0, caches[0], View(40))
+    wide = decoder.forward(tokens, 0, caches[1], View(128, kind))
     torch.testing.assert_close(wide, plain, rtol=1e-4, atol=1e-4)
 
 
@@ -68,7 +69,7 @@ def test_half_precision_stays_close(dtype: torch.dtype, tmp_path: Path) -> None:
     tokens = torch.arange(30)
     with torch.inference_mode():
         expected = reference(tokens[None]).logits[0]
-    logits = decoder.forward(tokens, 0, KVCache(decoder.config, 64, dtype, CPU), extent=30).float()
+    logits = decoder.forward(tokens, 0, KVCache(decoder.config, 64, dtype, CPU), View(30)).float()
     assert float((logits - expected).abs().max()) < 0.1 * float(expected.abs().max())
 
 
@@ -78,7 +79,7 @@ def test_sharded_checkpoint_loads_like_a_single_file(tmp_path: Path) -> None:
     assert len(list((tmp_path / "many").glob("*.safetensors"))) > 2
     tokens = torch.arange(12)
     one, many = (load(tmp_path / name) for name in ("one", "many"))
-    logits = [model.forward(tokens, 0, KVCache(model.config, 16, torch.float32, CPU), extent=12) for model in (one, many)]
+    logits = [model.forward(tokens, 0, KVCache(model.config, 16, torch.float32, CPU), View(12)) for model in (one, many)]
     assert torch.equal(*logits)
 
 
@@ -86,10 +87,10 @@ def test_only_the_asked_logits_are_computed(tmp_path: Path) -> None:
     save_model(tmp_path, "llama")
     decoder = load(tmp_path)
     cache = KVCache(decoder.config, 32, torch.float32, CPU)
-    full = decoder.forward(torch.arange(10), 0, cache, extent=10)
-    last = decoder.forward(torch.arange(10), 0, cache, extent=10, logits_from=9)
+    full = decoder.forward(torch.arange(10), 0, cache, View(10))
+    last = decoder.forward(torch.arange(10), 0, cache, View(10), logits_from=9)
     assert torch.equal(last, full[9:])
-    assert decoder.forward(torch.arange(10), 0, cache, extent=10, logits_from=256).shape == (0, VOCAB)
+    assert decoder.forward(torch.arange(10), 0, cache, View(10), logits_from=256).shape == (0, VOCAB)
 
 
 def test_gathering_a_tree_path_moves_its_rows_together(tmp_path: Path) -> None:

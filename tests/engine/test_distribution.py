@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -46,6 +47,8 @@ class TableTarget:
     """A target whose logits stand in a table."""
 
     context = 100
+    decoder = SimpleNamespace(device=torch.device("cpu"))
+    passes = SimpleNamespace(record=None)
 
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits
@@ -54,8 +57,8 @@ class TableTarget:
     def rows_left(self, start: int) -> int:
         return 8
 
-    def step(self, tokens: Sequence[int], start: int) -> Tensor:
-        self.tokens[start:] = tokens
+    def step(self, tokens: Tensor, start: int) -> Tensor:
+        self.tokens[start:] = tokens.tolist()
         return torch.stack([self.logits[self.tokens[i - 1], self.tokens[i]] for i in range(start, len(self.tokens))])
 
 

@@ -13,7 +13,7 @@ from specdec import exactness
 from specdec.architecture import read_config
 from specdec.checkpoint import Version, load_weights
 from specdec.exactness import KERNELS, PADDED, choose_execution
-from specdec.model import decoder, ops
+from specdec.model import ops, rows
 from specdec.model.decoder import Decoder
 from specdec.model.linear import Dense, Linear
 from specdec.model.ops import AttentionKind
@@ -97,7 +97,7 @@ def test_a_row_that_may_see_all_of_its_tile_is_biased_alone_as_in_company(tmp_pa
         biased.append(bias is not None)
         return ops.attention(kind, query, key, value, bias)
 
-    monkeypatch.setattr(decoder, "attention", attention)
+    monkeypatch.setattr(rows, "attention", attention)
     target = make_target(tmp_path)
     tokens = [(i * 7) % VOCAB for i in range(TILE)]
     for execution in (*KERNELS, FASTEST):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
 from specdec.errors import IncompatibleDraftError
 from specdec.model import int4
-from specdec.model.linear import Dense, full_precision
+from specdec.model.linear import Dense, Linear, full_precision
 
 
 def matrix(rows: int = 96, width: int = 128, seed: int = 0) -> torch.Tensor:
@@ -53,6 +55,52 @@ def test_backend_is_measured_and_matrices_it_cannot_group_stay_whole() -> None:
     odd = Dense(matrix(96, 120))
     torch.testing.assert_close(backend.layer(odd)(matrix(2, 120)), full_precision(odd)(matrix(2, 120)))
     assert isinstance(backend.layer(Dense(matrix())), int4.Int4PackLinear)
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "refused"),
+    [
+        ("int4pack", [(16, 32), (96, 160)], [(16, 48), (17, 32)]),
+        ("nf4", [(1, 64), (17, 320)], [(16, 32), (16, 96)]),
+        ("triton", [(1, 32), (17, 96)], [(16, 16), (16, 48)]),
+    ],
+)
+def test_each_backend_takes_the_shapes_its_kernel_can_group(
+    name: str, taken: list[tuple[int, int]], refused: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def built(dense: Dense) -> Linear:
+        return made
+
+    made = Dense(matrix())
+    monkeypatch.setitem(int4.BACKENDS, name, built)
+    backend = int4.Backend(name, 1.0)
+    assert all(backend.layer(Dense(matrix(*shape))) is made for shape in taken)
+    assert all(backend.layer(Dense(matrix(*shape))) is not made for shape in refused)
+
+
+def test_int4pack_takes_whole_tiles_of_a_gpu_only() -> None:
+    assert int4.takes("int4pack", torch.empty(16, 256, device="meta"))
+    assert not int4.takes("int4pack", torch.empty(16, 160, device="meta"))
+
+
+def test_triton_is_not_tried_on_a_cpu() -> None:
+    timings = {timing.name: timing for timing in int4.measure_backends("cpu", torch.float32)}
+    assert timings["triton"].relative_time is None
+    assert timings["triton"].problem == "needs a GPU"
+
+
+def test_without_the_triton_package_the_backend_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    int4.measure_backends.cache_clear()
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(sys.modules, "specdec.kernels.int4_matmul", raising=False)
+    monkeypatch.delitem(sys.modules, "specdec.kernels.matmul", raising=False)
+    monkeypatch.setattr(int4, "NOT_TRIED_ON_A_CPU", {})
+    monkeypatch.setattr(int4, "BACKENDS", {"triton": int4.triton})
+    (timing,) = int4.measure_backends("cpu", torch.float32)
+    int4.measure_backends.cache_clear()
+    assert timing.relative_time is None
+    assert timing.problem is not None
+    assert "triton" in timing.problem
 
 
 def test_a_wrong_kernel_is_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:

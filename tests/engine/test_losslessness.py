@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -25,25 +26,35 @@ from specdec.events import Source
 from specdec.exactness import PADDED
 from specdec.loading import Pair, load_pair
 from specdec.options import MAX_DRAFT_TOKENS, LoadOptions, Sampling
+from specdec.passes import unrecorded
 from specdec.sampling import Sampler, plan
 from specdec.target import TILE, Execution, Target
 from specdec.verification import Rule
 
-EXECUTIONS = ("measured", "padded")
+EXECUTIONS = ("measured", "padded", "recorded")
 COUPLED = Rule("coupled")
 
 
 @cache
-def pair(family: str, draft: str) -> Pair:
+def directories(family: str) -> tuple[Path, Path]:
+    return save_pair(Path(mkdtemp()), family)
+
+
+@cache
+def loaded_pair(family: str, draft: str, recorded: bool) -> Pair:
     torch.set_num_threads(1)
-    target, sibling = save_pair(Path(mkdtemp()), family)
+    target, sibling = directories(family)
     source = {"sibling": str(sibling), "int4": "int4"}[draft]
-    return load_pair(LoadOptions(target=str(target), draft=source, exact="on", threads=1))
+    with patch("specdec.loading.recorder_for", lambda device: unrecorded if recorded else None):
+        return load_pair(LoadOptions(target=str(target), draft=source, exact="on", threads=1))
 
 
-def execution_of(loaded: Pair, name: str) -> Execution:
-    """The execution that exact mode chose on this machine, or the one that works on every machine."""
-    return PADDED if name == "padded" else loaded.exactness.execution
+def pair(family: str, draft: str, execution: str = "measured") -> Pair:
+    """A pair in the execution that exact mode chose on this machine, in the one that works on every machine, or with passes as a GPU
+    records them: positions on the device, extents in tiers, and each round begun before the last one is read."""
+    loaded = loaded_pair(family, draft, execution == "recorded")
+    loaded.target.execution = PADDED if execution == "padded" else loaded.exactness.execution
+    return loaded
 
 
 class RandomDrafter:
@@ -98,7 +109,7 @@ def run(
     """Decode from an empty, garbage-filled cache."""
     target.cache.rows.uniform_(-3, 3)
     list(target.prefill(prompt[:-1], 0))
-    sampler = Sampler(plan(sampling, {}), VOCAB, prompt, torch.device("cpu"))
+    sampler = Sampler(plan(sampling, {}), VOCAB, prompt, target.decoder.device)
     for drafter in drafters:
         drafter.begin(prompt)
     seen: list[Tensor] = []
@@ -109,8 +120,8 @@ def run(
         limits = DecodingPlan(sampler, COUPLED, drafters, forced, length, eos, max_tokens)
         controller = controller or Controller(Costs({1: 1.0, 16: 1.2}, {drafter.name: {1: 0.1} for drafter in drafters}))
         finish = "none"
-        for round_ in decode(target, controller, tokens, limits, lambda: False):
-            kept.append(seen[-1][: len(round_.tokens)])
+        for index, round_ in enumerate(decode(target, controller, tokens, limits, lambda: False)):
+            kept.append(seen[index][: len(round_.tokens)])
             accepted += round_.accepted
             finish = round_.finish or finish
     finally:
@@ -133,10 +144,9 @@ def same(outcome: Outcome, plain: Outcome) -> None:
 @pytest.mark.parametrize("execution", EXECUTIONS)
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 def test_every_drafter_and_length_gives_the_plain_bits(draft: str, execution: str, temperature: float) -> None:
-    loaded = pair("llama", draft)
+    loaded = pair("llama", draft, execution)
     assert loaded.drafter is not None
     target = loaded.target
-    target.execution = execution_of(loaded, execution)
     prompt = prompt_of(TILE - 9, 5)
     sampling = Sampling(temperature=temperature, top_p=0.95, seed=7)
     plain = run(target, [], prompt, sampling, forced=False)
@@ -173,9 +183,7 @@ def test_any_prompt_seed_length_and_ending(
     max_tokens: int,
     eos_at: int | None,
 ) -> None:
-    loaded = pair(family, "sibling")
-    target = loaded.target
-    target.execution = execution_of(loaded, execution)
+    target = pair(family, "sibling", execution).target
     prompt = prompt_of(length, seed)
     sampling = Sampling(temperature=temperature, top_k=40, min_p=0.01, repetition_penalty=penalty, seed=seed)
     longest = run(target, [], prompt, sampling, forced=False, max_tokens=max_tokens)
@@ -189,9 +197,7 @@ def test_any_prompt_seed_length_and_ending(
 
 
 def test_the_true_continuation_is_accepted_whole() -> None:
-    loaded = pair("llama", "sibling")
-    target = loaded.target
-    target.execution = execution_of(loaded, "measured")
+    target = pair("llama", "sibling").target
     prompt = prompt_of(20, 3)
     sampling = Sampling(temperature=0.8, seed=11)
     plain = run(target, [], prompt, sampling, forced=False, max_tokens=64)
@@ -217,7 +223,6 @@ def test_int4_draft_rows_never_survive_verification() -> None:
     loaded = pair("llama", "int4")
     assert loaded.drafter is not None
     target = loaded.target
-    target.execution = execution_of(loaded, "measured")
     prompt = prompt_of(30, 8)
     sampling = Sampling(temperature=0.7, seed=5)
     plain = run(target, [], prompt, sampling, forced=False, max_tokens=50)

@@ -50,11 +50,12 @@ def test_the_facts_of_this_machine_are_plausible() -> None:
 
 def test_the_chosen_int4_backend_is_the_one_that_drafts() -> None:
     facts = machine.inspect_machine("cpu")
-    assert [timing.name for timing in facts.int4] == ["int4pack", "nf4"]
+    assert [timing.name for timing in facts.int4] == ["int4pack", "nf4", "triton"]
     assert facts.int4_chosen == int4.choose_backend("cpu", torch.float32).name == "int4pack"
     assert facts.int4[0].relative_time is not None
     assert facts.int4[0].relative_time > 0
     assert facts.int4[1] == Int4Timing(name="nf4", relative_time=None, problem="not tried on a CPU, where it is slower than full precision")
+    assert facts.int4[2] == Int4Timing(name="triton", relative_time=None, problem="needs a GPU")
 
 
 def test_without_a_working_int4_backend_none_is_chosen_and_the_reasons_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,4 +122,4 @@ def test_a_gpu_is_described() -> None:
     assert facts.gpus
     assert facts.gpus[0].name == torch.cuda.get_device_name(0)
     assert 0 < facts.gpus[0].free_bytes <= facts.gpus[0].total_bytes
-    assert facts.int4_chosen in {"int4pack", "nf4"}
+    assert facts.int4_chosen in {"int4pack", "nf4", "triton"}

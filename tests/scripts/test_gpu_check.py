@@ -9,13 +9,15 @@ import sys
 import time
 import types
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from gpu_checks import report, running
+from gpu_checks import kernels, report, running
 from gpu_checks.answering import Answered, DrawnLengths, NoisyOracle
 from gpu_checks.exactness import Count
 from gpu_checks.findings import NO_TIME, Findings
@@ -26,6 +28,7 @@ from gpu_checks.limit import time_limit
 from gpu_checks.setup import ROWS, Setup
 from gpu_checks.shapes import LLAMA_1B, LLAMA_8B, QWEN_06B, QWEN_4B, QWEN_8B, SHAPES, tiny
 from gpu_checks.synthetic import random_cache, random_decoder
+from specdec.model.rows import View
 from specdec.options import MAX_DRAFT_TOKENS
 
 ROOT = Path(__file__).parents[2]
@@ -45,8 +48,9 @@ runpy.run_path(script, run_name="__main__")
 """
 
 
-def python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'engine'}{os.pathsep}{ROOT / 'scripts'}", "OMP_NUM_THREADS": "1"}
+def python(*arguments: str, interpret: bool = False) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(ROOT / "engine"), str(ROOT / "scripts"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": str(int(interpret))}
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=280)
 
 
@@ -85,9 +89,9 @@ def test_every_stage_runs_on_a_cpu(everything: Run) -> None:
 
 def test_the_json_has_one_shape(everything: Run) -> None:
     assert set(everything.found) == {"schema", "about", "stages"}
-    for stage in everything.found["stages"].values():
+    for name, stage in everything.found["stages"].items():
         assert set(stage) == {"status", "seconds", "tables", "goals", "skipped", "failed"}
-        assert stage["tables"]
+        assert bool(stage["tables"]) == (name != "kernels")
         for rows in stage["tables"].values():
             assert rows
             assert all(value is None or isinstance(value, str | int | float) for row in rows for value in row.values())
@@ -100,6 +104,7 @@ def test_what_needs_a_gpu_is_left_out_with_a_reason(everything: Run) -> None:
     assert skipped["compile"]["torch.compile"] == "it is measured on a GPU only"
     assert all(skipped[name]["CUDA graphs"] for name in ("exactness", "steps", "int4", "compile"))
     assert skipped["int4"]["nf4"]
+    assert skipped["kernels"] == {"Triton kernels": kernels.NO_GPU if find_spec("triton") else kernels.NO_TRITON}
     assert skipped["host"]["GPU time of a round"]
 
 
@@ -144,8 +149,42 @@ def test_int4_kernels_are_compared_with_float64(everything: Run) -> None:
     assert {(row["matrix"], row["rows"]) for row in rows} == {(name, count) for name in matrices(CPU.shape(LLAMA_8B)) for count in ROWS}
     assert all(row["error"] < 1e-5 for row in rows if row["kernel"] == "full precision")
     assert all(0.01 < row["error"] < 0.15 for row in rows if row["kernel"] == "int4pack")
-    (step,) = everything.rows("int4", "a step of the INT4 copy")
-    assert step["c"] == pytest.approx(step["copy_ms"] / step["target_ms"])
+    steps = everything.rows("int4", "a step of the INT4 copy")
+    assert [step["how"] for step in steps] == ["eager", "engine"]
+    assert all(step["c"] == pytest.approx(step["copy_ms"] / step["target_ms"]) for step in steps)
+
+
+def test_every_kernel_is_compared_with_float64_and_with_torch(tmp_path: Path) -> None:
+    pytest.importorskip("triton")
+    arguments = ("--device", "cpu", "--tiny", "--stages", "kernels", "--out", str(tmp_path))
+    process = python(str(SCRIPT), *arguments, interpret=True)
+    assert process.returncode == 0, process.stderr
+    stage = json.loads((tmp_path / report.JSON_NAME).read_text(encoding="utf-8"))["stages"]["kernels"]
+    assert stage["status"] == "done"
+    rows = stage["tables"]["a kernel"]
+    names = matrices(CPU.shape(LLAMA_8B))
+    operations = {("add_norm", "hidden state"), ("swiglu", "gate and up"), ("rotate_and_write", "qkv")}
+    operations |= {("decode_attention", f"context {context}") for context in CPU.contexts}
+    operations |= set(product(("skinny", "int4_product"), names))
+    measured = {(row["model"], (row["kernel"], row["of"]), row["rows"], row["implementation"]) for row in rows}
+    assert measured == set(product((LLAMA_8B, QWEN_8B), operations, kernels.KERNEL_ROWS, (kernels.TRITON, kernels.TORCH)))
+    assert len(rows) == len(measured)
+    assert all(row["error"] < (0.02 if row["kernel"] == "int4_product" else 1e-6) for row in rows)
+    assert all(row["eager_share"] == pytest.approx(row["floor_ms"] / row["eager_ms"]) for row in rows)
+
+
+def test_without_triton_the_kernels_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "find_spec", lambda name: None)
+    found = findings()
+    kernels.measure(CPU, found)
+    assert (found.tables, [(each.what, each.reason) for each in found.skipped]) == ({}, [("Triton kernels", "triton is not installed")])
+
+
+def test_the_error_of_a_kernel_covers_all_it_writes() -> None:
+    exact = (torch.tensor([3.0, 4.0], dtype=torch.float64), torch.tensor([[12.0]], dtype=torch.float64))
+    assert kernels.relative_error((torch.tensor([3.0, 4.0]), torch.tensor([[12.0]])), exact) == 0
+    assert kernels.relative_error((torch.tensor([3.0, 4.0]), torch.tensor([[10.7]])), exact) == pytest.approx(0.1)
+    assert kernels.relative_error(torch.tensor([6.0, 8.0]), exact[0]) == 1
 
 
 def test_rounds_and_host_measure_every_drafter(everything: Run) -> None:
@@ -260,7 +299,7 @@ def test_synthetic_models_have_the_size_that_floors_reckon_with_and_run(name: st
     size = sum(linear.weight.nbytes for linear in [*linears, weights.head])  # type: ignore[attr-defined]
     cache = random_cache(decoder, 64)
     assert step_bytes(config, 64, 2) == size + cache.rows[:, :, :64].numel() * 2
-    logits = decoder.forward(torch.arange(3), 61, cache, extent=64)
+    logits = decoder.forward(torch.arange(3), 61, cache, View(64))
     assert logits.isfinite().all()
     assert (weights.head.weight is weights.embedding) == config.tied  # type: ignore[attr-defined]
 

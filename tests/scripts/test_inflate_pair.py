@@ -30,6 +30,7 @@ from specdec.kv_cache import KVCache
 from specdec.loading import load_pair
 from specdec.model.decoder import Decoder
 from specdec.model.linear import full_precision
+from specdec.model.rows import View
 from specdec.options import Drafting, LoadOptions, Message
 from specdec.text import TextCodec
 
@@ -76,8 +77,8 @@ def decoder(directory: Path, dtype: torch.dtype = torch.float32) -> Decoder:
 def engine_logits(directory: Path, tokens: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     model = decoder(directory, dtype)
     cache = KVCache(model.config, 512, dtype, model.device)
-    prefill = model.forward(tokens[:-8], 0, cache, extent=len(tokens) - 8)
-    steps = model.forward(tokens[-8:], len(tokens) - 8, cache, extent=len(tokens))
+    prefill = model.forward(tokens[:-8], 0, cache, View(len(tokens) - 8))
+    steps = model.forward(tokens[-8:], len(tokens) - 8, cache, View(len(tokens)))
     return torch.cat((prefill, steps))
 
 

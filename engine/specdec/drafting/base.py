@@ -15,9 +15,12 @@ from specdec.verification import Rule
 
 @dataclass(frozen=True)
 class Draft:
-    """A chain of proposed tokens; `q` [k, vocab] are the distributions they were drawn from, None where the drafter was certain."""
+    """A chain of proposed tokens; `q` [k, vocab] are the distributions they were drawn from, None where the drafter was certain.
 
-    tokens: list[int]
+    Tokens drawn on the device stay there, [k] int64, so that nobody waits for them before they are verified.
+    """
+
+    tokens: list[int] | Tensor
     q: Tensor | None = None
 
 

@@ -12,6 +12,8 @@ from specdec.drafting.base import Draft
 from specdec.events import Source
 from specdec.kv_cache import KVCache
 from specdec.model.decoder import Decoder
+from specdec.model.rows import View
+from specdec.passes import Passes, Record
 from specdec.prefixes import common_length
 from specdec.sampling import Sampler
 from specdec.verification import Rule
@@ -30,12 +32,15 @@ class ModelDrafter:
     source: Source = "draft"
     priors: tuple[float, ...] = (0.75,)
 
-    def __init__(self, name: str, decoder: Decoder, vocabulary: int, capacity: int, cache: KVCache | None = None) -> None:
+    def __init__(
+        self, name: str, decoder: Decoder, vocabulary: int, capacity: int, cache: KVCache | None = None, record: Record | None = None
+    ) -> None:
         self.name = name
         self.decoder = decoder
         self._vocabulary = vocabulary
         self._shared = cache is not None
         self._cache = cache or KVCache(decoder.config, capacity, decoder.dtype, decoder.device)
+        self._passes = Passes(decoder, self._cache, record)
         self._tokens: list[int] = []
         self._length = 0
         self._draft_rows = 0
@@ -69,7 +74,7 @@ class ModelDrafter:
                 q.append(sampler.probabilities(logits, drafted))
             drafted = torch.cat((drafted, sampler.draw(logits, context + step, drafted, stream)))
         self._draft_rows = k - 1
-        return Draft(drafted.tolist(), torch.cat(q) if rejecting else None)
+        return Draft(drafted, torch.cat(q) if rejecting else None)
 
     def observe(self, tokens: Sequence[int], accepted: int) -> None:
         self._length += min(accepted, self._draft_rows)
@@ -97,5 +102,6 @@ class ModelDrafter:
 
     def _forward(self, tokens: Tensor, start: int, logits: bool = True) -> Tensor:
         rows = len(tokens)
-        wanted = rows - 1 if logits else rows
-        return self.decoder.forward(tokens, start, self._cache, extent=start + rows, logits_from=wanted)[:, : self._vocabulary]
+        if not logits:
+            return self.decoder.forward(tokens, start, self._cache, View(start + rows), logits_from=rows)
+        return self._passes.run(tokens, start, self._passes.loose_view(start, rows), rows - 1)[:, : self._vocabulary]

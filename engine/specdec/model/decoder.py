@@ -13,8 +13,8 @@ from specdec.architecture import ModelConfig
 from specdec.kv_cache import KVCache
 from specdec.model.linear import Linear
 from specdec.model.norm import Norm
-from specdec.model.ops import AttentionKind, attention, attention_on_one_thread, causal_bias, causal_table, rotate_, swiglu, window_bias
-from specdec.model.rope import rotary_tables
+from specdec.model.operations import operations_for
+from specdec.model.rows import DeviceRows, HostRows, Tables, View
 
 
 @dataclass
@@ -42,16 +42,15 @@ class Weights:
 
 
 class Decoder:
-    """Weights with their shape and rotary tables; holds no sequence state, so models may share a cache."""
+    """Weights with their shape and tables; holds no sequence state, so models may share a cache."""
 
     def __init__(self, config: ModelConfig, weights: Weights, positions: int) -> None:
         self.config = config
         self.weights = weights
         self.dtype = weights.embedding.dtype
         self.device = weights.embedding.device
-        self.windows = set(config.windows)
-        self.cos, self.sin = rotary_tables(config, positions, self.dtype, self.device)
-        self.causal = causal_table(positions, self.dtype, self.device)
+        self.tables = Tables(config, positions, self.dtype, self.device)
+        self.operations = operations_for(self.device)
 
     def sharing(self, weights: Weights) -> Decoder:
         """The same model with other linear layers, as its INT4 copy is."""
@@ -60,50 +59,28 @@ class Decoder:
         return twin
 
     @torch.inference_mode()
-    def forward(
-        self,
-        tokens: Tensor,
-        start: int,
-        cache: KVCache,
-        *,
-        extent: int,
-        kind: AttentionKind = "fused",
-        serial_attention: bool = False,
-        always_biased: bool = False,
-        logits_from: int = 0,
-    ) -> Tensor:
+    def forward(self, tokens: Tensor, start: int | Tensor, cache: KVCache, view: View, *, logits_from: int = 0) -> Tensor:
         """Run `tokens` [rows] int64 at positions start.. over the cache, writing their rows.
 
-        Attention looks at cache rows below `extent` (at least start + rows), on one CPU thread if `serial_attention`. With
-        `always_biased` it adds a bias even where nothing is hidden, so that a row is computed alone as it is in company.
-        Returns logits [rows - logits_from, vocab] of the rows from `logits_from` on, in the weights' dtype.
+        A `start` that is a tensor, [1] int64 on the device, is read there when the pass runs, so a recording of it is good for any
+        position. The view's extent is at least start + rows. Returns logits [rows - logits_from, vocab] of the rows from
+        `logits_from` on, in the weights' dtype.
         """
-        config, weights = self.config, self.weights
-        rows = tokens.shape[0]
-        stop = start + rows
-        cos, sin = self.cos[start:stop], self.sin[start:stop]
-        biases = self._biases(start, rows, extent, always_biased)
-        heads, rotated = config.heads, config.heads + config.kv_heads
-        attend = attention_on_one_thread if serial_attention else attention
+        config, weights, add_norm = self.config, self.weights, self.operations.add_norm
+        count = tokens.shape[0]
+        rows: HostRows | DeviceRows
+        if isinstance(start, int):
+            rows = HostRows(config, self.tables, cache, start, count, view)
+        else:
+            rows = DeviceRows(config, self.tables, self.operations, cache, start, count, view)
         x = F.embedding(tokens, weights.embedding)
+        delta: Tensor | None = None
         for index, layer in enumerate(weights.layers):
-            qkv = layer.qkv(layer.attention_norm(x)).view(rows, rotated + config.kv_heads, config.head_dim)
-            if layer.q_norm is not None and layer.k_norm is not None:
-                qkv[:, :heads] = layer.q_norm(qkv[:, :heads])
-                qkv[:, heads:rotated] = layer.k_norm(qkv[:, heads:rotated])
-            rotate_(qkv[:, :rotated], cos, sin)
-            cache.write(index, start, qkv[:, heads:])
-            key, value = cache.read(index, extent)
-            mixed = attend(kind, qkv[:, :heads], key, value, biases[config.windows[index]])
-            x = x + layer.output(mixed)
-            x = x + layer.down(swiglu(layer.gate_up(layer.mlp_norm(x))))
-        if logits_from >= rows:
+            x, normed = add_norm(x, delta, layer.attention_norm)
+            mixed = rows.mix(index, layer.qkv(normed), layer.q_norm, layer.k_norm)
+            x, normed = add_norm(x, layer.output(mixed), layer.mlp_norm)
+            delta = layer.down(self.operations.swiglu(layer.gate_up(normed)))
+        if logits_from >= count:
             return x.new_empty(0, config.vocab_size)
-        return weights.head(weights.final_norm(x[logits_from:]))
-
-    def _biases(self, start: int, rows: int, extent: int, always: bool) -> dict[int | None, Tensor | None]:
-        """The attention bias for each window size in use; None, unless `always`, where a row may look at everything below the extent."""
-        if not always and rows == 1 and extent == start + 1 and self.windows == {None}:
-            return {None: None}
-        bias = causal_bias(self.causal, start, rows, extent)
-        return {window: bias if window is None else window_bias(bias, start, window) for window in self.windows}
+        _, normed = add_norm(x[logits_from:], None if delta is None else delta[logits_from:], weights.final_norm)
+        return weights.head(normed)

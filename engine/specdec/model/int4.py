@@ -1,7 +1,7 @@
 """INT4 copies of linear layers: group-wise quantisation, and the kernels that can multiply with it.
 
-The kernels are `int4pack` (torch's own, CPU and CUDA) and `nf4` (bitsandbytes, CUDA). The fastest one that passes a numeric
-check on this machine is chosen once a process.
+The kernels are `int4pack` (torch's own, CPU and CUDA), `nf4` (bitsandbytes, CUDA) and `triton` (specdec.kernels, CUDA). The fastest
+one that passes a numeric check on this machine is chosen once a process.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,10 +19,15 @@ from specdec.errors import IncompatibleDraftError
 from specdec.machine_facts import Int4Timing
 from specdec.model.linear import Dense, Linear, full_precision
 
+if TYPE_CHECKING:
+    from specdec.kernels.int4_matmul import Int4Weights
+
 GROUP = 32
 CUDA_INNER_TILES = 8
+NF4_BLOCK = 64
 PROBE_SHAPE = (2048, 1024)
 TOLERATED_ERROR = 0.02
+NOT_TRIED_ON_A_CPU = {"nf4": "not tried on a CPU, where it is slower than full precision", "triton": "needs a GPU"}
 
 
 def quantise(weight: Tensor, group: int = GROUP) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,6 +77,20 @@ class Nf4Linear:
         return out
 
 
+@dataclass(frozen=True)
+class TritonLinear:
+    """The product of specdec.kernels.int4_matmul; float32 activations are rounded to bfloat16 for it."""
+
+    weights: Int4Weights
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        from specdec.kernels.int4_matmul import int4_product
+
+        narrow = x.to(torch.bfloat16) if x.dtype == torch.float32 else x
+        return int4_product(narrow, self.weights, self.bias).to(x.dtype)
+
+
 def int4pack(dense: Dense) -> Linear:
     """The matrix for torch's int4pack kernels."""
     codes, scale, low = quantise(dense.weight)
@@ -89,11 +108,26 @@ def nf4(dense: Dense) -> Linear:
     """The matrix for bitsandbytes' NF4 kernels."""
     import bitsandbytes.functional
 
-    packed, state = bitsandbytes.functional.quantize_4bit(dense.weight, blocksize=64, quant_type="nf4")
+    packed, state = bitsandbytes.functional.quantize_4bit(dense.weight, blocksize=NF4_BLOCK, quant_type="nf4")
     return Nf4Linear(packed, state, dense.bias)
 
 
-BACKENDS: dict[str, Callable[[Dense], Linear]] = {"int4pack": int4pack, "nf4": nf4}
+def triton(dense: Dense) -> Linear:
+    """The matrix for this package's own kernel."""
+    from specdec.kernels.int4_matmul import pack
+
+    return TritonLinear(pack(*quantise(dense.weight)), dense.bias)
+
+
+BACKENDS: dict[str, Callable[[Dense], Linear]] = {"int4pack": int4pack, "nf4": nf4, "triton": triton}
+
+
+def takes(name: str, weight: Tensor) -> bool:
+    """Whether a backend can group and multiply a weight [out, in] of this shape."""
+    rows, width = weight.shape
+    if name == "int4pack":
+        return width % (GROUP if weight.device.type == "cpu" else 16 * CUDA_INNER_TILES) == 0 and rows % 16 == 0
+    return width % (NF4_BLOCK if name == "nf4" else GROUP) == 0
 
 
 @dataclass(frozen=True)
@@ -104,18 +138,16 @@ class Backend:
     relative_time: float
 
     def layer(self, dense: Dense) -> Linear:
-        """The INT4 copy of a matrix; one whose width is no multiple of the group stays in full precision."""
-        rows, width = dense.weight.shape
-        if width % (GROUP if dense.weight.device.type == "cpu" else 16 * CUDA_INNER_TILES) or rows % 16:
-            return full_precision(dense)
-        return BACKENDS[self.name](dense)
+        """The INT4 copy of a matrix; one that the kernel does not take stays in full precision."""
+        return BACKENDS[self.name](dense) if takes(self.name, dense.weight) else full_precision(dense)
 
 
 @functools.cache
 def measure_backends(device_type: str, dtype: torch.dtype) -> tuple[Int4Timing, ...]:
     """Every INT4 backend with its time on this device, or why it cannot be used here.
 
-    bitsandbytes is not tried on a CPU: it takes seconds to import and its CPU kernels are slower than full precision.
+    On a CPU bitsandbytes is not tried, as it takes seconds to import and its CPU kernels are slower than full precision, nor is Triton,
+    which compiles for GPUs. Whatever a kernel raises is its reason: its compiler and its driver have errors of their own.
     """
     device = torch.device(device_type)
     generator = torch.Generator().manual_seed(0)
@@ -125,13 +157,13 @@ def measure_backends(device_type: str, dtype: torch.dtype) -> tuple[Int4Timing, 
     whole_ms = _milliseconds(full_precision(dense), x)
     timings: list[Int4Timing] = []
     for name, build in BACKENDS.items():
-        if device_type == "cpu" and name == "nf4":
-            timings.append(Int4Timing(name=name, relative_time=None, problem="not tried on a CPU, where it is slower than full precision"))
+        if device_type == "cpu" and name in NOT_TRIED_ON_A_CPU:
+            timings.append(Int4Timing(name=name, relative_time=None, problem=NOT_TRIED_ON_A_CPU[name]))
             continue
         try:
             layer = build(dense)
             error = float((layer(x).float() - exact).square().mean() / exact.square().mean())
-        except (ImportError, RuntimeError, NotImplementedError) as problem:
+        except Exception as problem:
             words = (str(problem).splitlines() or [type(problem).__name__])[0]
             timings.append(Int4Timing(name=name, relative_time=None, problem=words))
             continue

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-AttentionKind = Literal["fused", "matmul", "by_row"]
+from specdec.model.norm import Norm
+
+AttentionKind = Literal["fused", "matmul", "by_row", "split"]
 TABLE_ROWS = 256
 
 
@@ -16,6 +18,41 @@ def rotate_(heads: Tensor, cos: Tensor, signed_sin: Tensor) -> None:
     """Rotary embedding in place: `heads` [rows, heads, head_dim], tables [rows, 1, head_dim]."""
     turned = heads.roll(heads.shape[-1] // 2, dims=-1).mul_(signed_sin)
     heads.mul_(cos).add_(turned)
+
+
+def add_norm(x: Tensor, delta: Tensor | None, norm: Norm) -> tuple[Tensor, Tensor]:
+    """The residual sum x + delta [rows, hidden], or x where there is no delta, and its norm."""
+    total = x if delta is None else x + delta
+    return total, norm(total)
+
+
+def rotate_and_write(
+    qkv: Tensor,
+    heads: int,
+    cos: Tensor,
+    signed_sin: Tensor,
+    start: Tensor,
+    cache_rows: Tensor,
+    q_norm: Norm | None,
+    k_norm: Norm | None,
+) -> None:
+    """Normalise and rotate queries and keys for positions start.., queries in place; store keys and values in the cache.
+
+    qkv [rows, heads + 2 * kv_heads, head_dim], tables [positions, 1, head_dim], start [1] int64 on the device, cache_rows
+    [2 * kv_heads, capacity, head_dim]: one layer, keys first.
+    """
+    positions = positions_from(start, len(qkv))
+    rotated = heads + cache_rows.shape[0] // 2
+    if q_norm is not None and k_norm is not None:
+        qkv[:, :heads] = q_norm(qkv[:, :heads])
+        qkv[:, heads:rotated] = k_norm(qkv[:, heads:rotated])
+    rotate_(qkv[:, :rotated], cos.index_select(0, positions), signed_sin.index_select(0, positions))
+    cache_rows.index_copy_(1, positions, qkv[:, heads:].transpose(0, 1))
+
+
+def positions_from(start: Tensor, rows: int) -> Tensor:
+    """The positions [rows] int64 of rows whose first one is at `start` [1], on its device."""
+    return start + torch.arange(rows, device=start.device)
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
@@ -34,6 +71,8 @@ def attention(kind: AttentionKind, query: Tensor, key: Tensor, value: Tensor, bi
     """
     rows, heads, head_dim = query.shape
     kv_heads, extent, _ = key.shape
+    if kind == "split":
+        raise ValueError("split attention is a kernel of its own; see specdec.model.operations")
     if kind == "fused":
         out = F.scaled_dot_product_attention(query.transpose(0, 1)[None], key[None], value[None], attn_mask=bias, enable_gqa=True)
         return out[0].transpose(0, 1).reshape(rows, heads * head_dim)
@@ -87,6 +126,15 @@ def causal_bias(table: Tensor, start: int, rows: int, extent: int) -> Tensor:
     first = start + TABLE_ROWS - extent
     bias = table[first : first + rows, table.shape[1] - extent :]
     return bias if len(bias) == rows else F.pad(bias, (0, 0, 0, rows - len(bias)))
+
+
+def gathered_bias(start: Tensor, rows: int, extent: int, window: int | None, dtype: torch.dtype) -> Tensor:
+    """The causal bias [rows, extent] of rows whose position only the device knows."""
+    positions, keys = positions_from(start, rows)[:, None], torch.arange(extent, device=start.device)
+    hidden = keys > positions
+    if window is not None:
+        hidden |= keys <= positions - window
+    return torch.zeros(rows, extent, dtype=dtype, device=start.device).masked_fill_(hidden, float("-inf"))
 
 
 def window_bias(bias: Tensor, start: int, window: int) -> Tensor:
