@@ -22,7 +22,20 @@ from specdec.events import Ready
 from specdec.exactness import Exactness, choose_execution
 from specdec.hub import locate
 from specdec.machine import pick_device
-from specdec.memory import DTYPE_BYTES, Draft, Memory, PairNeed, Stored, free_memory, judge, pair_need, require, resolve_dtype, size_text
+from specdec.memory import (
+    DTYPE_BYTES,
+    Draft,
+    Memory,
+    PairNeed,
+    Stored,
+    comfortable_context,
+    free_memory,
+    judge,
+    pair_need,
+    require,
+    resolve_dtype,
+    size_text,
+)
 from specdec.model.decoder import Decoder, Weights
 from specdec.model.int4 import Backend, choose_backend
 from specdec.model.linear import full_precision
@@ -71,11 +84,14 @@ def load_pair(options: LoadOptions, report: Report = unheard) -> Pair:
     config = read_config(directory)
     codec = TextCodec(directory)
     warnings = list(codec.warnings)
-    context = min(options.context or config.max_positions, config.max_positions)
-    if options.context is not None and options.context > context:
-        warnings.append(f"The model reads at most {context} tokens, so the context is {context} instead of {options.context}.")
     plan = _plan_draft(options.draft, directory, config, device, dtype)
     place = free_memory(str(device))
+    limit = config.max_positions
+    context = min(limit, options.context or comfortable_context(config, plan.need, place, dtype_name) or limit)
+    if options.context is not None and options.context > limit:
+        warnings.append(f"The model reads at most {limit} tokens, so the context is {limit} instead of {options.context}.")
+    elif options.context is None and context < limit:
+        warnings.append(f"Memory comfortably holds a context of {context} of the {limit} tokens that the model reads.")
     need = pair_need(config, plan.need, context, dtype_name, place.device)
     require(need, place, config, plan.need, dtype_name)
 

@@ -143,6 +143,14 @@ def largest_context(target: ModelConfig, draft: Draft, memory: Memory, dtype: St
     return max(0, min((memory.free - fixed) // step, target.max_positions // CONTEXT_STEP)) * CONTEXT_STEP
 
 
+def comfortable_context(target: ModelConfig, draft: Draft, memory: Memory, dtype: Stored) -> int:
+    """The target's own limit, or the longest context that fits without being tight; 0 if none does."""
+    if judge(pair_need(target, draft, target.max_positions, dtype, memory.device), memory) == "fits":
+        return target.max_positions
+    spared = Memory(memory.device, int(memory.free * (1 - TIGHT_SHARE)), memory.total)
+    return largest_context(target, draft, spared, dtype)
+
+
 def require(need: PairNeed, memory: Memory, target: ModelConfig, draft: Draft, dtype: Stored) -> None:
     """Raise MemoryShortError if the pair does not fit, saying what it needs, what is free and what would fit."""
     if judge(need, memory) != "does not fit":

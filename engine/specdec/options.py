@@ -57,7 +57,7 @@ class LoadOptions(Options):
     """What to load: sources are `builtin:NAME`, a local directory or a Hugging Face repository that is on disk already.
 
     `draft` is a source of its own, `int4` for the target's quantised copy, or `None`. `context` is in tokens; `None` takes the
-    model's own limit. `threads` `None` measures one thread against all of them on a CPU, but
+    model's own limit, or what memory comfortably holds of it. `threads` `None` measures one thread against all of them on a CPU, but
     for `spare_cores`, which are left to whoever shows the text: a thread that has to wait for its core holds up all the others.
     """
 

@@ -16,9 +16,11 @@ from tests.engine.models import save_model, save_pair, save_tokenizer
 
 import specdec.exactness
 import specdec.loading
+import specdec.memory
+from specdec.architecture import read_config
 from specdec.errors import CheckpointError, HubError, MemoryShortError, UsageError
 from specdec.loading import Pair, load_pair
-from specdec.memory import Memory
+from specdec.memory import Memory, pair_need
 from specdec.options import DtypeChoice, LoadOptions
 from specdec.session import ChatSession
 from specdec.target import Execution
@@ -187,6 +189,18 @@ def test_a_context_beyond_the_model_is_cut_and_said(models: tuple[Path, Path]) -
     assert ready.context == 640
     assert "640" in ready.warnings[0]
     assert "4096" in ready.warnings[0]
+
+
+def test_without_a_wish_the_context_is_what_memory_comfortably_holds(models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = read_config(models[0])
+    need = pair_need(config, None, 640, "float32", "cpu")
+    monkeypatch.setattr(specdec.loading, "free_memory", lambda device: Memory("cpu", need.total, 2 * need.total))
+    monkeypatch.setattr(specdec.memory, "TIGHT_SHARE", need.kv / 2 / need.total)
+    ready = load(models, exact="off").ready
+    assert 0 < ready.context < 640
+    assert ready.context % 256 == 0
+    assert str(ready.context) in ready.warnings[0]
+    assert load(models, context=640, exact="off").ready.context == 640
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "cpu:1"])

@@ -16,6 +16,7 @@ from specdec.memory import (
     Draft,
     Memory,
     PairNeed,
+    comfortable_context,
     estimate_need,
     free_memory,
     host_memory,
@@ -138,6 +139,22 @@ def test_the_largest_context_fits_and_the_next_does_not(target: ModelConfig, sib
 
 def test_a_context_never_exceeds_the_models_own_limit(target: ModelConfig) -> None:
     assert largest_context(target, None, Memory("gpu", 1000 * GB, 1000 * GB), "float16") == 40960
+
+
+@pytest.mark.parametrize("spare", [0.0, 0.09, 0.11, 1.0])
+def test_a_comfortable_context_is_the_whole_limit_or_leaves_a_tenth_free(target: ModelConfig, spare: float) -> None:
+    odd = dataclasses.replace(target, max_positions=40_970)
+    whole = pair_need(odd, "int4", odd.max_positions, *GPU).total
+    room = Memory("gpu", int(whole / (1 - spare)) if spare < 1 else 17 * GB, 80 * GB)
+    context = comfortable_context(odd, "int4", room, "float16")
+    if spare == 0.11:
+        assert context == 40_970
+    elif spare == 1.0:
+        assert context == 0
+    else:
+        assert 0 < context < 40_970
+        assert judge(pair_need(odd, "int4", context, *GPU), room) == "fits"
+        assert judge(pair_need(odd, "int4", context + 256, *GPU), room) == "tight"
 
 
 def test_a_pair_that_fits_passes(target: ModelConfig) -> None:
