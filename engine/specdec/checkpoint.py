@@ -41,7 +41,7 @@ def load_weights(
     versions: Sequence[Version],
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Weights]:
-    """One `Weights` for each of `versions`, sharing embedding and norms; `report` gets layers done and layers in all.
+    """One `Weights` for each of `versions`, sharing embedding and norms; `report` gets bytes read and bytes in all.
 
     Raises CheckpointError for damaged files and for tensors that are missing or contradict the config.
     """
@@ -54,9 +54,11 @@ def load_weights(
         for index in range(config.layers):
             for layers, layer in zip(stacks, _layer(reader, config, f"model.layers.{index}.", versions), strict=True):
                 layers.append(layer)
-            report(index + 1, config.layers)
+            report(reader.bytes_read, reader.bytes_total)
         head = Dense(embedding if config.tied else reader.tensor("lm_head.weight", vocab, hidden))
-        return [Weights(embedding, layers, final_norm, make(head)) for layers, make in zip(stacks, versions, strict=True)]
+        made = [Weights(embedding, layers, final_norm, make(head)) for layers, make in zip(stacks, versions, strict=True)]
+        report(reader.bytes_total, reader.bytes_total)
+        return made
 
 
 def _layer(reader: _Reader, config: ModelConfig, prefix: str, versions: Sequence[Version]) -> list[LayerWeights]:
@@ -85,12 +87,14 @@ class _Reader:
         self.dtype = dtype
         self.device = device
         self.shard_of: dict[str, Any] = {}
+        self.bytes_read = self.bytes_total = 0
         for path in weight_files(directory):
             try:
-                shard = stack.enter_context(safe_open(path, framework="pt"))
+                shard = stack.enter_context(safe_open(path, framework="pt", device=str(device)))
             except (SafetensorError, OSError) as error:
                 raise CheckpointError(f"{path} is damaged or cut short ({error}).", AGAIN) from error
             self.shard_of |= dict.fromkeys(shard.keys(), shard)
+            self.bytes_total += path.stat().st_size
 
     def tensor(self, name: str, *shape: int) -> Tensor:
         """A tensor in the engine's dtype on its device."""
@@ -101,6 +105,7 @@ class _Reader:
             raise CheckpointError(f"{self.directory}: {name} is stored as {found.dtype}.", "Use a float16, bfloat16 or float32 checkpoint.")
         if tuple(found.shape) != shape:
             raise CheckpointError(f"{self.directory}: {name} is {list(found.shape)}, but config.json implies {list(shape)}.", AGAIN)
+        self.bytes_read += found.nbytes
         return found.to(self.device, self.dtype)
 
     def norm(self, name: str, width: int, config: ModelConfig) -> Norm:

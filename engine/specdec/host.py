@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS = 3.0
 STOPPABLE = (Chat, Bench)
+WEIGHT_STAGES = ("target", "draft")
 
 
 class Inbox:
@@ -148,7 +149,12 @@ class Host:
 
     def _reporter(self, request: Request) -> Report:
         """What turns the steps of a load into the request's `progress` lines."""
-        return lambda stage, done, total: self.send(Progress(id=request.id, stage=stage, done=done, total=total))
+
+        def report(stage: str, done: int, total: int) -> None:
+            unit = "bytes" if stage in WEIGHT_STAGES else ""
+            self.send(Progress(id=request.id, stage=stage, done=done, total=total, unit=unit))
+
+        return report
 
     def _loaded(self) -> ChatSession:
         if self._session is None:

@@ -69,7 +69,7 @@ class Pair:
 
 
 def load_pair(options: LoadOptions, report: Report = unheard) -> Pair:
-    """Load what the options name from disk; `report` gets a stage, steps done and steps in all.
+    """Load what the options name from disk; `report` gets a stage, what is done and all there is to do: bytes of weights.
 
     A draft that cannot serve its target is left out, with a warning in `ready`. Raises the typed errors of hub, checkpoint,
     architecture and memory for everything else.

@@ -181,7 +181,13 @@ def test_ready_says_how_the_pair_runs(models: tuple[Path, Path], asked: DtypeCho
     assert (ready.target, ready.draft, ready.draft_kind) == (str(models[0]), str(models[1]), "sibling")
     assert (ready.dtype, ready.device, ready.context, ready.exact, ready.threads) == (dtype, "cpu", 300, False, 1)
     assert (ready.warnings, ready.draft_problem, ready.thinking) == ((), "", False)
-    assert stages == [("target", 1, 3), ("target", 2, 3), ("target", 3, 3), ("draft", 1, 1), ("calibration", 0, 1)]
+    assert [stage for stage, _, _ in stages] == ["target"] * 4 + ["draft"] * 2 + ["calibration"]
+    for stage, model in zip(("target", "draft"), models, strict=True):
+        size = (model / "model.safetensors").stat().st_size
+        steps = [(done, total) for name, done, total in stages if name == stage]
+        assert all(total == size for _, total in steps)
+        assert 0 < steps[0][0] < steps[-1][0] == size
+        assert sorted(steps) == steps
 
 
 def test_a_context_beyond_the_model_is_cut_and_said(models: tuple[Path, Path]) -> None:
