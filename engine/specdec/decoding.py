@@ -59,6 +59,7 @@ def decode(
     is given the next round before the last one is handed on, so that it need not wait for whoever reads it.
     """
     ahead = target.passes.record is not None
+    controller.begin()
     rounds = _Rounds(target, controller, tokens, plan, stopped, len(tokens))
     launched = rounds.launch()
     while True:

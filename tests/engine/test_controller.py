@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from specdec.drafting.base import Draft
-from specdec.drafting.controller import PROBE_SHARE, Choice, Controller, Costs
+from specdec.drafting.controller import PLAIN_EVERY, PROBE_SHARE, Choice, Controller, Costs
 from specdec.events import Source
 from specdec.options import MAX_DRAFT_TOKENS
 from specdec.sampling import Sampler
@@ -137,3 +137,40 @@ def test_costs_between_and_beyond_the_measured_ones_lie_on_straight_lines() -> N
     assert [round(costs.verify(rows), 3) for rows in (1, 2, 4, 8, 12, 16)] == [1.0, 1.2, 1.6, 2.4, 3.2, 4.0]
     assert [round(costs.draft("a", length), 3) for length in (1, 2, 5, 10)] == [0.5, 0.7, 1.3, 2.3]
     assert [round(costs.draft("b", length), 3) for length in (1, 10)] == [0.2, 2.0]
+
+
+def test_a_draft_whose_verification_is_dearer_than_calibrated_is_given_up() -> None:
+    """In a long context several rows cost more beside one than at load; common drift would hide it."""
+    costs = costs_of(FLAT, {"model": 0.1})
+    controller, drafter = Controller(costs), Scripted("model", 0)
+    spent = tokens = 0.0
+    for turn in range(600):
+        choice = controller.choose([drafter], MAX_DRAFT_TOKENS, None, False)
+        accepted = int(choice.length > 0 and turn % 2)
+        verify_ms = costs.verify(choice.length + 1) * (1.0 if choice.length == 0 else 1.6)
+        draft_ms = costs.draft("model", choice.length) if choice.drafter else 0.0
+        controller.observe(choice, 0, min(accepted + 1, choice.length), accepted, draft_ms, verify_ms, choice.length + 1)
+        if turn >= 100:
+            spent += draft_ms + verify_ms
+            tokens += accepted + 1
+    assert spent / tokens < 1.04
+
+
+def test_plain_decoding_is_measured_again_while_it_comes_close_and_left_alone_where_it_does_not() -> None:
+    costs = costs_of(FLAT, {"model": 0.6})
+    close, _, _ = play(Controller(costs), costs, [Scripted("model", 1)], 400)
+    assert 4 <= sum(choice.drafter is None for choice in close) <= 400 // PLAIN_EVERY
+    far, _, _ = play(Controller(costs_of(FLAT, {"model": 0.01})), costs_of(FLAT, {"model": 0.01}), [Scripted("model", 15)], 400)
+    assert all(choice.drafter is not None for choice in far)
+
+
+def test_a_new_answer_gives_a_draft_another_chance() -> None:
+    costs = costs_of(FLAT, {"model": 0.1})
+    controller, drafter = Controller(costs), Scripted("model", 0)
+    play(controller, costs, [drafter], 300)
+    stuck, _, _ = play(controller, costs, [drafter], 10)
+    assert sum(choice.drafter is None for choice in stuck) >= 9
+    controller.begin()
+    drafter.accepts = 15
+    tried, _, _ = play(controller, costs, [drafter], 10)
+    assert sum(choice.drafter is None for choice in tried) <= 2

@@ -2,7 +2,8 @@
 
 Expected tokens of a draft of k are 1 + a1 + a1 a2 + ... with the measured acceptance of each position (Leviathan et al.,
 arXiv 2211.17192, with one rate per position). Length 0, plain decoding, is always a candidate, so a draft that does not pay
-switches itself off.
+switches itself off. What loses is tried again now and then, so that a change is noticed: drafts by probes, plain decoding by a round
+of it whenever it comes close.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from functools import cached_property
 from itertools import pairwise
 
 from specdec.drafting.base import Drafter
+from specdec.drafting.step_times import MOST_WEIGHT, Ratio, StepTimes
 from specdec.options import MAX_DRAFT_TOKENS
 
 DECAY = 0.97
+KEPT_FOR_NEXT_ANSWER = 0.1
+PLAIN_EVERY = 32
+CLOSE = 1.5
 PRIOR_WEIGHT = 4.0
-TIME_SMOOTHING = 0.1
 PROBE_SHARE = 0.01
 PROBE_TOKENS = 2
-MARGIN = 1.02
+MARGIN = 1.08
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,11 @@ class Record:
             self.tested[position] = self.tested[position] * DECAY + 1
             self.accepted[position] = self.accepted[position] * DECAY + (position < accepted)
 
+    def fade(self) -> None:
+        """Keep a little of what was counted."""
+        self.tested = [count * KEPT_FOR_NEXT_ANSWER for count in self.tested]
+        self.accepted = [count * KEPT_FOR_NEXT_ANSWER for count in self.accepted]
+
     def acceptance(self) -> list[float]:
         """The rate at each position; a position with little data leans on the one before it."""
         rates = []
@@ -95,10 +104,16 @@ class Controller:
     def __init__(self, costs: Costs) -> None:
         self._costs = costs
         self._records: dict[tuple[str, int], Record] = {}
-        self._verify_drift = 1.0
-        self._draft_drift: dict[str, float] = {}
+        self._step_times = StepTimes()
+        self._draft_ratios: dict[str, Ratio] = {}
+        self._rounds_since_plain = 0
         self._spent_ms = 0.0
         self._probe_debt_ms = 0.0
+
+    def begin(self) -> None:
+        """A new answer: how well it can be drafted is known from the ones before by half at most."""
+        for record in self._records.values():
+            record.fade()
 
     def choose(self, drafters: Sequence[Drafter], limit: int, forced_length: int | None, forced: bool) -> Choice:
         """The next round's draft of at most `limit` tokens.
@@ -120,22 +135,33 @@ class Controller:
         for rate, choice in ranked:
             if rate > best_rate * (MARGIN if best.drafter is None else 1.0):
                 best, best_rate = choice, rate
-        return best if forced or forced_length is not None else self._probe(best, ranked, limit)
+        if forced or forced_length is not None:
+            return best
+        if self._rounds_since_plain >= PLAIN_EVERY and best_rate < CLOSE * self._plain_rate():
+            return Choice(None, 0)
+        return self._probe(best, ranked, limit)
 
     def observe(self, choice: Choice, bucket: int, tested: int, accepted: int, draft_ms: float, verify_ms: float, rows: int) -> None:
-        """What the round did: counts for the records, times for the drift from the calibrated costs."""
+        """What the round did: counts for the records, times for the ratios to the calibrated costs."""
         self._spent_ms += draft_ms + verify_ms
-        self._verify_drift = _drifted(self._verify_drift, verify_ms / self._costs.verify(rows))
+        self._step_times.observe(rows, verify_ms / self._costs.verify(rows))
+        self._rounds_since_plain = 0 if rows == 1 else self._rounds_since_plain + 1
         if choice.drafter is None:
             return
         name = choice.drafter.name
         self._record(choice.drafter, bucket).observe(tested, accepted)
         expected = self._costs.draft(name, choice.length)
         if expected > 0:
-            self._draft_drift[name] = _drifted(self._draft_drift.get(name, 1.0), draft_ms / expected)
+            self._draft_ratio(name).observe(draft_ms / expected)
 
     def _plain_rate(self) -> float:
-        return 1 / (self._costs.verify(1) * self._verify_drift)
+        return 1 / self._verify_ms(1)
+
+    def _verify_ms(self, rows: int) -> float:
+        return self._costs.verify(rows) * self._step_times.ratio(rows)
+
+    def _draft_ratio(self, name: str) -> Ratio:
+        return self._draft_ratios.setdefault(name, Ratio(weight=MOST_WEIGHT))
 
     def _record(self, drafter: Drafter, bucket: int) -> Record:
         return self._records.setdefault((drafter.name, bucket), Record(drafter.priors[bucket]))
@@ -143,12 +169,12 @@ class Controller:
     def _rates(self, drafter: Drafter, bucket: int, longest: int) -> list[float]:
         """Expected tokens per millisecond for drafts of 0..longest tokens."""
         acceptance = self._record(drafter, bucket).acceptance()
-        drift = self._draft_drift.get(drafter.name, 1.0)
+        draft_ratio = self._draft_ratio(drafter.name).mean
         tokens, surviving, rates = 1.0, 1.0, [0.0]
         for k in range(1, longest + 1):
             surviving *= acceptance[k - 1]
             tokens += surviving
-            rates.append(tokens / (self._costs.draft(drafter.name, k) * drift + self._costs.verify(k + 1) * self._verify_drift))
+            rates.append(tokens / (self._costs.draft(drafter.name, k) * draft_ratio + self._verify_ms(k + 1)))
         return rates
 
     def _probe(self, best: Choice, ranked: Sequence[tuple[float, Choice]], limit: int) -> Choice:
@@ -164,8 +190,3 @@ class Controller:
         extra = self._costs.draft(choice.drafter.name, length) + self._costs.verify(length + 1) - self._costs.verify(1)
         self._probe_debt_ms += extra
         return Choice(choice.drafter, length)
-
-
-def _drifted(drift: float, ratio: float) -> float:
-    """The smoothed ratio of measured to calibrated time; one outlier, a page fault say, moves it little."""
-    return drift + TIME_SMOOTHING * (min(max(ratio, drift / 4), drift * 4) - drift)
