@@ -224,7 +224,7 @@ async def test_verify_and_compare_find_the_same_text_and_name_the_speedup() -> N
         await user.ask(STORY)
         await user.press("f8")
         await user.idle()
-        await user.sees("Same text, token by token (60)")
+        await user.sees(f"Same text, token by token ({len(tokens(last(user)))})")
         await user.press("f7")
         await user.until(lambda: isinstance(user.app.screen, CompareScreen))
         await user.idle()
@@ -283,7 +283,7 @@ async def test_every_export_holds_the_conversation_and_json_brings_it_back(tmp_p
         assert last(user).rounds == before.branch()[-1].rounds
         await user.press("f8")
         await user.idle()
-        await user.sees("Same text, token by token (60)")
+        await user.sees(f"Same text, token by token ({len(tokens(last(user)))})")
 
 
 async def test_a_temperature_set_on_the_settings_screen_arrives_at_the_engine() -> None:
