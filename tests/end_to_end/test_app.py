@@ -163,7 +163,7 @@ async def test_escape_stops_the_engine_within_one_round_and_the_answer_is_contin
         await command(user, "/continue")
         assert last(user).text.startswith(begun)
         assert len(last(user).text) > len(begun)
-        assert last(user).finish == "max_tokens"
+        assert last(user).finish in ("max_tokens", "eos")
         assert stored(user) == session(user)
 
 
