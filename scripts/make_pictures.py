@@ -24,7 +24,7 @@ PROMPT = "Tell me a story about a dog."
 COMMAND = ["specchat", "-p", PROMPT, "--marks", "--stats", "--seed", "2", "--max-tokens", "110"]
 COLUMNS, ROWS = 100, 40
 APP_SIZE = (116, 38)
-CONVERSATION = ("Tell me a story about a dog and a lost ball.", "Write the same story again, but shorter.")
+CONVERSATION = ("Who are you?", "What is speculative decoding?", "Tell me a story about a dog.")
 
 
 async def picture_of_app(folder: Path) -> str:
