@@ -26,6 +26,7 @@ from specdec.model.linear import Dense, Linear, full_precision
 from specdec.target import padded_capacity
 
 ROTATED_BYTES = 2**28
+EXACT_ROWS = 8192
 TIMED_BYTES = 2**32
 CALLS = range(16, 513)
 DENSE = "full precision"
@@ -62,7 +63,7 @@ def _matrix(setup: Setup, findings: Findings, name: str, shape: tuple[int, int],
     out, width = shape
     dense = Dense(torch.randn(out, width, device=setup.device, dtype=setup.dtype).mul_(width**-0.5))
     x = torch.randn(max(ROWS), width, device=setup.device, dtype=setup.dtype)
-    exact = _exact(dense, x)
+    exact = exact_product(x, dense.weight)
     makers: dict[str, Version] = {DENSE: full_precision} | {backend.name: BACKENDS[backend.name] for backend in working}
     sizes = {DENSE: out * width * setup.dtype.itemsize}
     for kernel, make in makers.items():
@@ -87,9 +88,9 @@ def _matrix(setup: Setup, findings: Findings, name: str, shape: tuple[int, int],
             )
 
 
-def _exact(dense: Dense, x: Tensor) -> Tensor:
-    """The product in float64, some rows of the matrix at a time."""
-    return torch.cat([x.double() @ part.double().T for part in torch.split(dense.weight, 8192)], dim=1)
+def exact_product(x: Tensor, weight: Tensor) -> Tensor:
+    """x @ weight.T in float64, some rows of the matrix at a time."""
+    return torch.cat([x.double() @ part.double().T for part in torch.split(weight, EXACT_ROWS)], dim=1)
 
 
 def _copies(setup: Setup, dense: Dense, make: Version, size: int) -> list[Linear]:

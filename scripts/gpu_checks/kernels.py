@@ -17,7 +17,7 @@ from torch import Tensor
 from gpu_checks.findings import Findings
 from gpu_checks.floors import floor_ms, int4_matrix_bytes
 from gpu_checks.forward import with_graph
-from gpu_checks.int4 import matrices
+from gpu_checks.int4 import exact_product, matrices
 from gpu_checks.setup import Setup
 from gpu_checks.shapes import LLAMA_8B, QWEN_8B
 from gpu_checks.steps import columns
@@ -37,7 +37,6 @@ KERNEL_ROWS = (1, 4, 16)
 ROTARY_POSITIONS = 64
 FEWEST_CALLS = 16
 MOST_REPEATS = 5
-EXACT_ROWS = 8192
 
 Answer = Tensor | tuple[Tensor, ...]
 
@@ -173,11 +172,6 @@ def _exact_norm(wide: Tensor, norm: Norm) -> Tensor:
     return wide / torch.hypot(wide.norm(dim=-1, keepdim=True), norm.floor.double()) * norm.scale.double()
 
 
-def _exact_product(x: Tensor, weight: Tensor) -> Tensor:
-    """x @ weight.T in float64, some rows of the matrix at a time."""
-    return torch.cat([x.double() @ part.double().T for part in torch.split(weight, EXACT_ROWS)], dim=1)
-
-
 def _implementations() -> dict[str, Operations]:
     return {TRITON: triton_operations(), TORCH: PLAIN}
 
@@ -258,7 +252,7 @@ def _skinny(setup: Setup, out: int, width: int, rows: int) -> Case:
 
     x, weight = _random(setup, rows, width), _matrix(setup, out, width)
     ways = {TRITON: partial(skinny, x, weight), TORCH: partial(Dense(weight), x)}
-    return Case(ways, lambda: _exact_product(x, weight), weight.nbytes + rows * (out + width) * x.itemsize)
+    return Case(ways, lambda: exact_product(x, weight), weight.nbytes + rows * (out + width) * x.itemsize)
 
 
 def _int4_product(setup: Setup, out: int, width: int, rows: int) -> Case:
@@ -270,4 +264,4 @@ def _int4_product(setup: Setup, out: int, width: int, rows: int) -> Case:
         x, weight = x.half(), weight.half()
     ways = {TRITON: partial(int4_product, x, pack(*quantise(weight))), TORCH: partial(int4pack(Dense(weight)), x)}
     size = int4_matrix_bytes(out, width) + rows * (out + width) * x.itemsize
-    return Case(ways, lambda: _exact_product(x, dequantise(*quantise(weight))), size)
+    return Case(ways, lambda: exact_product(x, dequantise(*quantise(weight))), size)
