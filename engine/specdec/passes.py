@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from specdec.model.rows import View
 
 RECORDED_ROWS = 16
 FIRST_TIER = 512
+T = TypeVar("T")
 Body = Callable[[], Tensor]
 Record = Callable[[Body], Body]
 Key = tuple[int, View, int]
@@ -27,11 +28,33 @@ def unrecorded(body: Body) -> Body:
     return body
 
 
+def captured(body: Callable[[], T], pool: Any = None) -> Callable[[], T]:
+    """A body as one CUDA graph, with everything in it that is no tensor as it is now; what it returns is the graph's own memory.
+
+    It is run twice before, for kernels are compiled and workspaces made at their first use. Raises RuntimeError where it cannot be
+    captured.
+    """
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(2):
+            body()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool):
+        out = body()
+
+    def replay() -> T:
+        graph.replay()
+        return out
+
+    return replay
+
+
 class CudaRecorder:
     """Records passes as CUDA graphs that share one memory pool.
 
-    A pass is run twice before it is recorded, for kernels are compiled and workspaces made at their first use. After a first failure
-    passes are run as they are; `problem` then says why.
+    After a first failure passes are run as they are; `problem` then says why.
     """
 
     def __init__(self) -> None:
@@ -42,28 +65,11 @@ class CudaRecorder:
         if self.problem is not None:
             return body
         try:
-            return self._recorded(body)
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
+            return captured(body, self._pool)
         except RuntimeError as error:
             self.problem = (str(error).splitlines() or [type(error).__name__])[0]
             return body
-
-    def _recorded(self, body: Body) -> Body:
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                body()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
-        with torch.cuda.graph(graph, pool=self._pool):
-            out = body()
-
-        def replay() -> Tensor:
-            graph.replay()
-            return out
-
-        return replay
 
 
 @dataclass(frozen=True)

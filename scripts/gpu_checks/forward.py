@@ -11,12 +11,12 @@ from torch import Tensor
 
 from gpu_checks.findings import Findings
 from gpu_checks.setup import Setup
-from gpu_checks.timing import Call, captured
+from gpu_checks.timing import Call
 from specdec.kv_cache import KVCache
 from specdec.model.decoder import Decoder
 from specdec.model.operations import PLAIN
 from specdec.model.rows import View
-from specdec.passes import CudaRecorder, Passes, recorder_for, unrecorded
+from specdec.passes import CudaRecorder, Passes, captured, recorder_for, unrecorded
 from specdec.target import FASTEST, Execution, Target, tile_end
 
 EAGER, GRAPH, ENGINE = "eager", "graph", "engine"

@@ -45,20 +45,6 @@ def once_ms(device: torch.device, call: Call) -> float:
     return float(start.elapsed_time(end))
 
 
-def captured(call: Call) -> Call:
-    """A call as one CUDA graph, with everything in it that is no tensor as it is now; the graph lives as long as what is returned."""
-    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP):
-            call()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        call()
-    return graph.replay
-
-
 def free_memory() -> None:
     """Hand back what no tensor holds any more."""
     gc.collect()
