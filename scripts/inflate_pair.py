@@ -19,7 +19,7 @@ from inflation.shapes import SHAPES
 from pair_quality.models import from_registry
 from specdec.errors import SpecError, UsageError
 from specdec.hub import locate
-from specdec.loading import INT4
+from specdec.memory import INT4
 
 
 def main() -> int:

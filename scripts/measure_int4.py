@@ -27,7 +27,8 @@ from specdec.checkpoint import load_weights
 from specdec.drafting.model import ModelDrafter
 from specdec.errors import SpecError
 from specdec.hub import locate
-from specdec.loading import INT4, Pair
+from specdec.loading import Pair
+from specdec.memory import INT4
 from specdec.model.int4 import dequantise, quantise
 from specdec.model.linear import Dense, Linear, full_precision
 from specdec.options import Drafting

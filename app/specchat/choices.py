@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from specdec.errors import UsageError
 from specdec.events import Chat
-from specdec.options import Drafting, ExactChoice, LoadOptions, Message, Sampling
+from specdec.memory import INT4, Copy
+from specdec.options import Drafting, DtypeChoice, ExactChoice, LoadOptions, Message, Sampling
 from specdec.registry import PairSpec, find_pair, load_registry
 
 DEFAULT_PAIR = "demo"
-INT4 = "int4"
+INT8: DtypeChoice = "int8"
+COPIES: tuple[Copy, ...] = get_args(Copy)
 NO_DRAFT = "none"
 WITH_MODEL = ("auto", "model")
 Model = TypeVar("Model", bound=BaseModel)
@@ -67,44 +69,56 @@ def choose_models(
         raise UsageError("--pair and --target contradict each other.", "Give one of them.")
     if draft_model is not None and drafting.draft not in WITH_MODEL:
         raise UsageError(f"--draft-model has no use with --draft {drafting.draft}.", "Leave one of them out.")
+    listed: tuple[str, ...] = ()
     if target is not None:
         draft = draft_model
     else:
         spec = find_pair(load_registry(user_registry), pair or DEFAULT_PAIR)
         values = {name: value if value is not None else getattr(spec, name, None) for name, value in values.items()}
-        target, draft = spec.target, _draft_source(spec, draft_model or "")
+        target, draft, listed = spec.target, _draft_source(spec, draft_model or ""), _sources(spec)
     if drafting.draft == "model" and draft is None:
         raise UsageError("--draft model needs a draft model, and none was chosen.", "Name one with --draft-model.")
-    return _options(target, draft, drafting, values)
+    return _options(target, draft, listed, drafting, values)
 
 
-def options_for(pair: PairSpec, draft_name: str, context: int, exact: ExactChoice, drafting: Drafting) -> LoadOptions:
+def options_for(pair: PairSpec, draft_name: str, context: int, exact: ExactChoice, drafting: Drafting, dtype: str = "") -> LoadOptions:
     """How to load a pair: with its first draft where `draft_name` is empty, with no model draft where it is `none`.
 
-    `context` is in tokens, 0 for the pair's own. Raises RegistryError for an unknown draft, and UsageError where the drafting
-    needs a model draft and there is none.
+    `context` is in tokens, 0 for the pair's own, as is an empty `dtype`. Raises RegistryError for an unknown draft, and UsageError
+    where the drafting needs a model draft and there is none.
     """
-    values = {"dtype": pair.dtype, "context": context or pair.context, "exact": exact}
+    values = {"dtype": dtype or pair.dtype, "context": context or pair.context, "exact": exact}
     draft = _draft_source(pair, draft_name)
     if drafting.draft == "model" and draft is None:
         raise UsageError("Drafting by the model alone needs a draft model, and none is chosen.", "Pick one with /pair, or try /draft auto.")
-    return _options(pair.target, draft, drafting, values)
+    return _options(pair.target, draft, _sources(pair), drafting, values)
 
 
-def _options(target: str, draft: str | None, drafting: Drafting, values: Mapping[str, Any]) -> LoadOptions:
-    """The load options, checked; a model draft that the drafting cannot use is not loaded."""
-    return checked(LoadOptions, target=target, draft=draft if drafting.draft in WITH_MODEL else None, **values)
+def _options(target: str, draft: str | None, listed: Sequence[str], drafting: Drafting, values: Mapping[str, Any]) -> LoadOptions:
+    """The load options, checked; a model draft that the drafting cannot use is not loaded.
+
+    Where it is, what may be offered instead are the other drafts that are `listed` for the target, and its copies.
+    """
+    if draft is None or drafting.draft not in WITH_MODEL:
+        return checked(LoadOptions, target=target, draft=None, **values)
+    others = tuple(source for source in dict.fromkeys((*listed, *COPIES)) if source != draft)
+    return checked(LoadOptions, target=target, draft=draft, other_drafts=others, **values)
+
+
+def _sources(pair: PairSpec) -> tuple[str, ...]:
+    """The sources of a pair's drafts, best first."""
+    return tuple(draft.source or INT4 for draft in pair.drafts)
 
 
 def _draft_source(pair: PairSpec, name: str) -> str | None:
     """The source of a draft: of the pair's first, of one of its names, a source itself, or None for no model draft."""
-    own = {draft.name: draft.source or INT4 for draft in pair.drafts}
+    own = dict(zip((draft.name for draft in pair.drafts), _sources(pair), strict=True))
     if not name:
         return next(iter(own.values()), None)
     if name in own:
         return own[name]
     if name == NO_DRAFT:
         return None
-    if name == INT4 or "/" in name or ":" in name:
+    if name in COPIES or "/" in name or ":" in name:
         return name
     return pair.draft(name).source

@@ -47,7 +47,8 @@ def answer(
     pair: Annotated[str | None, typer.Option(metavar="NAME", help="A pair of models; `specchat pairs` lists them. [default: demo]")] = None,
     target: Annotated[str | None, typer.Option(metavar="SOURCE", help="A target of your own: a directory or a repository.")] = None,
     draft_model: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="The draft model: int4, one of the pair's drafts, a directory or a repository.")
+        str | None,
+        typer.Option(metavar="SOURCE", help="The draft model: int4, int4-shared-head, one of the pair's, a directory or a repository."),
     ] = None,
     draft: Annotated[str, typer.Option(metavar="KIND", help="Who drafts: auto, off, ngram or model.")] = "auto",
     draft_tokens: Annotated[int | None, typer.Option(metavar="N", help="Tokens drafted a round. [default: measured]")] = None,
@@ -65,7 +66,10 @@ def answer(
     system: Annotated[str | None, typer.Option(metavar="TEXT", help="A system message before the prompt.")] = None,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End the answer at this text; may be repeated.")] = None,
     context_tokens: Annotated[int | None, typer.Option("--context", metavar="N", help="Tokens of context. [default: the pair's]")] = None,
-    dtype: Annotated[str | None, typer.Option(metavar="TYPE", help="auto, float16, bfloat16 or float32. [default: the pair's]")] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(metavar="TYPE", help="auto, float16, bfloat16, float32, or int8, which changes the text. [default: the pair's]"),
+    ] = None,
     statistics: Annotated[bool, typer.Option("--stats", help="Show on stderr what the answer cost.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
     as_events: Annotated[bool, typer.Option("--jsonl", help="Write the engine's events, a JSON object a line.")] = False,
@@ -153,7 +157,7 @@ def _open_app(context: typer.Context, models: Callable[[], LoadOptions], paths: 
         named = {"as_json": "--json", "as_events": "--jsonl", "statistics": "--stats", "stop": "--stop"}[useless[0]]
         raise UsageError(f"{named} needs a prompt.", "Give one with -p TEXT, or leave the option out to open the app.")
     load = models() if {"pair", "target", "draft_model", "dtype"} & given.keys() else None
-    own_models = load if {"target", "draft_model", "dtype"} & given.keys() else None
+    own_models = load if {"target", "draft_model"} & given.keys() else None
     return run_app(paths, engine, settings_changes(given), own_models)
 
 
@@ -161,13 +165,14 @@ def _open_app(context: typer.Context, models: Callable[[], LoadOptions], paths: 
 @guarded
 def list_pairs(as_json: Annotated[bool, typer.Option("--json", help="Write a JSON list.")] = False) -> int:
     """List the pairs there are, what of them is on disk, and whether they fit into memory."""
-    from specchat import pairs
+    from specchat.pairs import rows
+    from specchat.pairs_table import table
     from specchat.paths import find_paths
-    from specdec.memory import free_memory
+    from specdec.free_memory import free_memory
     from specdec.registry import load_registry
 
-    rows = pairs.rows(load_registry(find_paths().user_registry), free_memory())
-    print(json.dumps([row.model_dump(mode="json") for row in rows], indent=2) if as_json else pairs.table(rows))
+    listing = rows(load_registry(find_paths().user_registry), free_memory())
+    print(json.dumps([row.model_dump(mode="json") for row in listing], indent=2) if as_json else table(listing))
     return OK
 
 

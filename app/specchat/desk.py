@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pydantic import BaseModel
 
-from specchat.choices import options_for
+from specchat.choices import INT8, options_for
 from specchat.conversation import Conversation
 from specchat.engine_thread import ChatJob, CountJob, EngineThread, LoadJob
 from specchat.paths import Paths
@@ -63,7 +63,14 @@ class Desk:
             return self.own_models.model_copy(update=SPARE)
         chosen = settings or self.settings
         spec = find_pair(self.registry(), chosen.pair)
-        return options_for(spec, chosen.draft_model, chosen.context, chosen.exact, chosen.drafting).model_copy(update=SPARE)
+        options = options_for(spec, chosen.draft_model, chosen.context, chosen.exact, chosen.drafting, chosen.dtype)
+        return options.model_copy(update=SPARE)
+
+    def other_dtype(self, setup: Setup) -> str:
+        """The dtype that is loaded or about to be, where it is surely not the one that an answer was made in; else empty."""
+        loaded, made = (self.ready or self.load_options()).dtype, setup.dtype
+        unknown = "auto" in (loaded, made) and INT8 not in (loaded, made)
+        return "" if unknown or made in ("", loaded) else loaded
 
     def load(self, restart: bool = False) -> None:
         """Load the pair of the settings; raises RegistryError and UsageError."""
@@ -72,11 +79,11 @@ class Desk:
         self.last_load = job
         self.engine.submit(job)
 
-    def choose(self, pair: str, draft_model: str, context: int) -> None:
+    def choose(self, pair: str, draft_model: str, context: int, dtype: str = "") -> None:
         """Take another pair, remember it, and load it unless that is under way; raises RegistryError and leaves things as they were."""
         own_models, self.own_models = self.own_models, None
         settings = self.settings
-        self.keep(pair=pair, draft_model=draft_model, context=context)
+        self.keep(pair=pair, draft_model=draft_model, context=context, dtype=dtype)
         try:
             if self.last_load is None or self.last_load.options != self.load_options():
                 self.load()

@@ -1,28 +1,40 @@
-"""What `specchat pairs` shows: for each pair what is on disk, what it needs in memory, whether that fits and what is in the way."""
+"""What there is to know of each pair: what is on disk, what it needs in memory, whether that fits and what is in the way."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from specchat.visible import visible
+from specchat.choices import INT8, NO_DRAFT
 from specdec.architecture import ModelConfig, read_config
 from specdec.compatibility import check_pair
 from specdec.errors import CheckpointError
 from specdec.hub import DiskState, disk_state
-from specdec.memory import Draft, Fit, Memory, PairNeed, estimate_need, judge, largest_context, pair_need, resolve_dtype, size_text
+from specdec.memory import (
+    INT4,
+    INT4_SHARED_HEAD,
+    Draft,
+    Fit,
+    Memory,
+    PairNeed,
+    PairShape,
+    Way,
+    estimate_need,
+    judge,
+    largest_context,
+    pair_need,
+    resolve_dtype,
+)
 from specdec.registry import DraftSpec, PairSpec
 
 Compatible = Literal["yes", "no", "unknown until downloaded"]
+Kind = Literal["int4", "int4-shared-head", "sibling", "none"]
 
-WIDTH = 100
-COLUMNS = "{:<20} {:<10} {:>11}  {:<26} {:>10}  {}"
-HEADER = COLUMNS.format("PAIR", "DRAFT", "NEEDS", "FIT", "TO FETCH", "STATE")
+LOSS = "8 bits a weight: other text than full precision"
 
 
 class Row(BaseModel):
@@ -46,10 +58,10 @@ class NeedRow(Row):
 
 
 class DraftRow(Row):
-    """One draft of a pair; `usable` means that the pair can be loaded with it as it is now."""
+    """One draft of a pair, or none; `usable` means that the pair can be loaded with it as it is now."""
 
     name: str
-    kind: Literal["int4", "sibling"]
+    kind: Kind
     source: str | None
     on_disk: bool
     bytes_to_fetch: int
@@ -60,7 +72,11 @@ class DraftRow(Row):
 
 
 class PairRow(Row):
-    """One pair; `need` is without a model draft, `problem` says why its target can never be loaded."""
+    """One pair; `need` is without a model draft, `problem` says why its target can never be loaded.
+
+    Where the pair's INT4 copy does not fit, the one without an output head of its own follows it among the `drafts`. Where one of
+    these does not fit, `int8` is the pair with 8 bits a weight, with the first draft that fits so, or with none.
+    """
 
     name: str
     title: str
@@ -72,6 +88,7 @@ class PairRow(Row):
     bytes_to_fetch: int
     need: NeedRow
     drafts: tuple[DraftRow, ...]
+    int8: DraftRow | None = None
     problem: str = ""
     usable: bool
 
@@ -98,6 +115,26 @@ class Survey:
     drafts: tuple[DraftSurvey, ...]
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A pair as it can be loaded: with a draft or with none, in full precision or with 8 bits a weight."""
+
+    draft: DraftSurvey | None
+    int8: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name of its draft, or `none`."""
+        return self.draft.spec.name if self.draft else NO_DRAFT
+
+    @property
+    def kind(self) -> Kind:
+        """What drafts."""
+        if self.draft is None:
+            return "none"
+        return self.draft.config if isinstance(self.draft.config, str) else "sibling"
+
+
 def rows(pairs: Mapping[str, PairSpec], memory: Memory) -> list[PairRow]:
     """The listing of all pairs, in order; reads the disk only."""
     return [pair_row(survey(pair), memory, pair.context) for pair in pairs.values()]
@@ -110,10 +147,56 @@ def survey(pair: PairSpec) -> Survey:
     return Survey(pair, state, config, problem, tuple(_survey_draft(draft, state) for draft in pair.drafts))
 
 
+def variants(found: Survey, memory: Memory, context: int, picked: Way | None = None) -> list[Variant]:
+    """The ways to load a pair: its drafts, best first, then none; lighter ones only where one of these does not fit at the context.
+
+    They are, for an INT4 copy that does not, the copy without an output head of its own, and last 8 bits a weight. What is `picked`,
+    by the name of a draft, stays listed at any context.
+    """
+    drafts: list[DraftSurvey] = []
+    for draft in found.drafts:
+        drafts.append(draft)
+        wanted = picked is not None and picked.draft == INT4_SHARED_HEAD
+        if draft.config == INT4 and not found.problem and (wanted or not fits(found, Variant(draft), memory, context)):
+            drafts.append(sharing_head(draft))
+    listed = [*map(Variant, drafts), Variant(None)]
+    if found.problem or rounded(found):
+        return listed
+    if picked is not None and picked.int8:
+        drafts.sort(key=lambda draft: draft.spec.name != picked.draft)
+        return [*listed, _rounded(found, drafts if picked.draft is not None else (), memory, context)]
+    serving = [variant for variant in listed if variant.draft is None or variant.draft.compatible != "no"]
+    if all(fits(found, variant, memory, context) for variant in serving):
+        return listed
+    return [*listed, _rounded(found, drafts, memory, context)]
+
+
+def _rounded(found: Survey, drafts: Sequence[DraftSurvey], memory: Memory, context: int) -> Variant:
+    """A pair with 8 bits a weight: with the first of the drafts that serves and fits so, else with none."""
+    options = [Variant(draft, int8=True) for draft in drafts if draft.compatible != "no"]
+    return next((variant for variant in options if fits(found, variant, memory, context)), Variant(None, int8=True))
+
+
+def sharing_head(draft: DraftSurvey) -> DraftSurvey:
+    """The lighter form of an INT4 copy: without an output head of its own."""
+    return replace(draft, spec=DraftSpec(name=INT4_SHARED_HEAD, kind="int4"), config=INT4_SHARED_HEAD)
+
+
+def rounded(found: Survey) -> bool:
+    """Whether a pair has 8 bits a weight by its own choice, in all its variants."""
+    return found.spec.dtype == INT8
+
+
+def fits(found: Survey, variant: Variant, memory: Memory, context: int) -> bool:
+    """Whether a variant of a pair fits into memory at a context in tokens."""
+    return judge(need(found, variant, memory, context)[0], memory) != "does not fit"
+
+
 def pair_row(found: Survey, memory: Memory, context: int) -> PairRow:
     """The row of a pair at a context in tokens; arithmetic only."""
     pair = found.spec
-    alone = _need_row(found, None, memory, context)
+    listed = [(variant, draft_row(found, variant, memory, context)) for variant in variants(found, memory, context)]
+    alone = next(row.need for variant, row in listed if variant == Variant(None))
     return PairRow(
         name=pair.name,
         title=pair.title,
@@ -122,34 +205,47 @@ def pair_row(found: Survey, memory: Memory, context: int) -> PairRow:
         context=context,
         target=pair.target,
         on_disk=found.state.complete,
-        bytes_to_fetch=_to_fetch(pair.download_bytes, found.state),
+        bytes_to_fetch=to_fetch(pair.download_bytes, found.state),
         need=alone,
-        drafts=tuple(_draft_row(found, draft, memory, context) for draft in found.drafts),
+        drafts=tuple(row for variant, row in listed if variant.draft is not None and not variant.int8),
+        int8=next((row for variant, row in listed if variant.int8), None),
         problem=found.problem,
         usable=found.config is not None and alone.fit != "does not fit",
     )
 
 
-def need(found: Survey, draft: DraftSurvey | None, memory: Memory, context: int) -> tuple[PairNeed, bool]:
-    """The bytes a pair needs with a draft, by what takes them, and whether they are estimated because a config is not on disk."""
-    pair, dtype = found.spec, resolve_dtype(found.spec.dtype, memory.device)
-    config, size = (draft.config, draft.spec.download_bytes) if draft else (None, 0)
-    if found.config is not None and (config is not None or not size):
-        return pair_need(found.config, config, context, dtype, memory.device), False
-    return estimate_need(pair.download_bytes, "int4" if config == "int4" else size, context, dtype, memory.device), True
+def draft_row(found: Survey, variant: Variant, memory: Memory, context: int) -> DraftRow:
+    """The row of a variant of a pair at a context in tokens."""
+    row = _need_row(found, variant, memory, context)
+    draft = variant.draft
+    ready = found.config is not None and (draft is None or (draft.state.complete and draft.compatible == "yes"))
+    source = draft.spec.source if draft else None
+    return DraftRow(
+        name=variant.name,
+        kind=variant.kind,
+        source=source,
+        on_disk=draft.state.complete if draft else found.state.complete,
+        bytes_to_fetch=to_fetch(draft.spec.download_bytes, draft.state) if draft and source else 0,
+        need=row,
+        compatible=draft.compatible if draft else "yes",
+        reasons=draft.reasons if draft else (),
+        usable=ready and row.fit != "does not fit",
+    )
 
 
-def table(listing: list[PairRow]) -> str:
-    """The listing as plain text, at most 100 columns wide; `~` marks an estimate."""
-    lines = [HEADER]
-    for pair in listing:
-        lines += _pair_lines(pair)
-    return visible("\n".join(line.rstrip() for line in lines))
+def need(found: Survey, variant: Variant, memory: Memory, context: int) -> tuple[PairNeed, bool]:
+    """The bytes a variant of a pair needs, by what takes them, and whether they are estimated because a config is not on disk."""
+    shape = _shape(found, variant, memory)
+    if shape is not None:
+        return pair_need(shape, context), False
+    draft, dtype = variant.draft, resolve_dtype(found.spec.dtype, memory.device)
+    size = 0 if draft is None else draft.config if isinstance(draft.config, str) else draft.spec.download_bytes
+    return estimate_need(found.spec.download_bytes, size, context, dtype, memory.device, variant.int8 or rounded(found)), True
 
 
 def _survey_draft(draft: DraftSpec, target: DiskState) -> DraftSurvey:
     if draft.source is None:
-        return DraftSurvey(draft, DiskState(target.path, 0), "int4")
+        return DraftSurvey(draft, DiskState(target.path, 0), INT4)
     state = disk_state(draft.source)
     config, _ = _config(state.path)
     if target.path is None or state.path is None:
@@ -158,20 +254,18 @@ def _survey_draft(draft: DraftSpec, target: DiskState) -> DraftSurvey:
     return DraftSurvey(draft, state, config, "yes" if verdict.usable else "no", verdict.reasons)
 
 
-def _draft_row(found: Survey, draft: DraftSurvey, memory: Memory, context: int) -> DraftRow:
-    row = _need_row(found, draft, memory, context)
-    ready = found.config is not None and draft.state.complete and draft.compatible == "yes"
-    return DraftRow(
-        name=draft.spec.name,
-        kind=draft.spec.kind,
-        source=draft.spec.source,
-        on_disk=draft.state.complete,
-        bytes_to_fetch=0 if draft.spec.source is None else _to_fetch(draft.spec.download_bytes, draft.state),
-        need=row,
-        compatible=draft.compatible,
-        reasons=draft.reasons,
-        usable=ready and row.fit != "does not fit",
-    )
+def to_fetch(download_bytes: int, state: DiskState) -> int:
+    """Bytes of a source that are still to come."""
+    return 0 if state.complete else max(0, download_bytes - state.bytes_on_disk)
+
+
+def _shape(found: Survey, variant: Variant, memory: Memory) -> PairShape | None:
+    """What would be loaded, None while that is not on disk; a sibling counts in full precision, as not every machine has it in INT4."""
+    config, size = (variant.draft.config, variant.draft.spec.download_bytes) if variant.draft else (None, 0)
+    if found.config is None or (config is None and size):
+        return None
+    dtype = resolve_dtype(found.spec.dtype, memory.device)
+    return PairShape(found.config, config, dtype, memory.device, variant.int8 or rounded(found))
 
 
 def _config(directory: Path | None) -> tuple[ModelConfig | None, str]:
@@ -184,56 +278,9 @@ def _config(directory: Path | None) -> tuple[ModelConfig | None, str]:
         return None, error.cause
 
 
-def _to_fetch(download_bytes: int, state: DiskState) -> int:
-    return 0 if state.complete else max(0, download_bytes - state.bytes_on_disk)
-
-
-def _need_row(found: Survey, draft: DraftSurvey | None, memory: Memory, context: int) -> NeedRow:
-    parts, estimated = need(found, draft, memory, context)
-    most = None
-    if found.config is not None and not estimated:
-        dtype = resolve_dtype(found.spec.dtype, memory.device)
-        most = largest_context(found.config, draft.config if draft else None, memory, dtype)
+def _need_row(found: Survey, variant: Variant, memory: Memory, context: int) -> NeedRow:
+    parts, estimated = need(found, variant, memory, context)
+    shape = _shape(found, variant, memory)
+    most = None if shape is None else largest_context(shape, memory)
     spare = memory.free - parts.total
     return NeedRow(total_bytes=parts.total, estimated=estimated, fit=judge(parts, memory), spare_bytes=spare, largest_context=most)
-
-
-def _pair_lines(pair: PairRow) -> list[str]:
-    lines = [""]
-    name = pair.name
-    for draft in pair.drafts:
-        to_fetch = draft.bytes_to_fetch + pair.bytes_to_fetch
-        lines.append(_line(name, draft.name, draft.need, to_fetch, _state(pair, draft)))
-        name = ""
-    if not pair.drafts:
-        lines.append(_line(name, "-", pair.need, pair.bytes_to_fetch, "ready" if pair.usable else _obstacle(pair, pair.on_disk)))
-    about = f"{pair.title}, licence {pair.license}, context {pair.context}. {pair.note}"
-    reasons = [f"{draft.name}: {reason}" for draft in pair.drafts for reason in draft.reasons if reason != pair.problem]
-    for text in (about, *filter(None, (pair.problem,)), *reasons):
-        lines += textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
-    return lines
-
-
-def _line(pair: str, draft: str, need: NeedRow, to_fetch: int, state: str) -> str:
-    needs = f"{'~ ' if need.estimated else ''}{size_text(need.total_bytes)}"
-    left = f"{size_text(need.spare_bytes)} left" if need.spare_bytes >= 0 else f"short by {size_text(-need.spare_bytes)}"
-    fit = left if need.fit == "does not fit" else f"{need.fit}, {left}"
-    return COLUMNS.format(_short(pair, 20), _short(draft, 10), needs, fit, size_text(to_fetch) if to_fetch else "-", state)
-
-
-def _state(pair: PairRow, draft: DraftRow) -> str:
-    if draft.usable:
-        return "ready"
-    if draft.compatible == "no":
-        return "incompatible"
-    return _obstacle(pair, pair.on_disk and draft.on_disk)
-
-
-def _obstacle(pair: PairRow, on_disk: bool) -> str:
-    if pair.problem:
-        return "unsupported"
-    return "too large" if on_disk else "not on disk"
-
-
-def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"

@@ -6,15 +6,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from specdec.options import MAX_DRAFT_TOKENS, Drafting, ExactChoice, Sampling
+from specdec.options import MAX_DRAFT_TOKENS, Drafting, DtypeChoice, ExactChoice, Sampling
 
 Marks = Literal["style", "glyph", "off"]
+Dtype = Literal["", DtypeChoice]
 LEAST_CONTEXT = 16
 
 ALLOWED: dict[str, str] = {
     "pair": "the name of a pair",
-    "draft_model": "the name of one of the pair's drafts, none for no model draft, or empty for its first",
+    "draft_model": "the name of one of the pair's drafts, int4, int4-shared-head, none for no model draft, or empty for its first",
     "context": f"a whole number of tokens from {LEAST_CONTEXT}, or 0 for the pair's own",
+    "dtype": "auto, float16, bfloat16, float32 or int8, or empty for the pair's own",
     "exact": "auto, on or off",
     "system": "a text, or empty for none",
     "max_tokens": "a whole number from 1, or empty for no limit",
@@ -54,14 +56,15 @@ class View(Group):
 class Settings(Group):
     """Everything a user can set; `keys` maps an action's id to the keys that replace its own, separated by commas.
 
-    `draft_model` names a draft of the pair, is `none` for no model draft, or empty for the pair's first. `context` 0 is the pair's
-    own. `system` is the system prompt that new conversations begin with. `max_tokens` `None` lets an answer grow to the end of the
-    context, `thinking` `None` leaves reasoning to the model.
+    `draft_model` names a draft of the pair or a copy of its target, is `none` for no model draft, or empty for the pair's first.
+    `context` 0 is the pair's own, and so is an empty `dtype`. `system` is the system prompt that new conversations begin with.
+    `max_tokens` `None` lets an answer grow to the end of the context, `thinking` `None` leaves reasoning to the model.
     """
 
     pair: str = "demo"
     draft_model: str = ""
     context: int = Field(default=0, ge=0)
+    dtype: Dtype = ""
     exact: ExactChoice = "auto"
     system: str = ""
     max_tokens: int | None = Field(default=None, ge=1)

@@ -72,7 +72,8 @@ def save_settings(path: Path, settings: Settings, before: Settings | None = None
 def set_value(settings: Settings, name: str, text: str) -> Settings:
     """The settings with one of them changed, as typed by a user; the last part of a name will do: `temperature`.
 
-    An empty text, `auto`, `none` or `off` unsets what may be unset. Raises UsageError naming the nearest settings or the allowed values.
+    An empty text unsets what may be unset, as do `auto`, `none` and `off` where they are no values themselves. Raises UsageError
+    naming the nearest settings or the allowed values.
     """
     full = _full_name(name)
     table = settings.model_dump()
@@ -123,7 +124,9 @@ def _parsed(model: Any, field: str, text: str) -> str | None:
     word = text.strip().lower()
     if NoneType in kinds and word in UNSET and not (bool in kinds and word == "off"):
         return None
-    return word if get_origin(annotation) is Literal else text
+    if get_origin(annotation) is not Literal:
+        return text
+    return "" if "" in kinds and word in UNSET and word not in kinds else word
 
 
 def _allowed(name: str) -> str:

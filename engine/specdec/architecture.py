@@ -63,15 +63,20 @@ class ModelConfig:
         return self.kv_heads * self.head_dim
 
     @property
+    def head_parameters(self) -> int:
+        """Weights of the output head, and of the embedding."""
+        return self.vocab_size * self.hidden_size
+
+    @property
     def linear_parameters(self) -> int:
         """Weights of the matrix products of one token, the output head included."""
         attention = self.hidden_size * (2 * self.query_size + 2 * self.kv_size)
-        return self.layers * (attention + 3 * self.hidden_size * self.intermediate_size) + self.vocab_size * self.hidden_size
+        return self.layers * (attention + 3 * self.hidden_size * self.intermediate_size) + self.head_parameters
 
     @property
     def parameters(self) -> int:
         """All weights as stored: a tied head counts once; norms and biases are left out (under 0.1%)."""
-        return self.linear_parameters + (0 if self.tied else self.vocab_size * self.hidden_size)
+        return self.linear_parameters + (0 if self.tied else self.head_parameters)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import torch
 from specdec.drafting.base import Drafter
 from specdec.drafting.controller import Costs
 from specdec.exactness import probe_tokens, timed_ms
+from specdec.model.linear import MAX_ROWS
 from specdec.moments import Moment
 from specdec.options import Sampling
 from specdec.sampling import Sampler, plan
-from specdec.target import MAX_ROWS, TILE, Target
+from specdec.target import TILE, Target
 from specdec.verification import Rule
 
 BUDGET_MS = 2000.0

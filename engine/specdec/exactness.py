@@ -7,14 +7,17 @@ extents. Where a kernel has it, rounds run just the rows they need; otherwise ev
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from specdec.model.decoder import Decoder
+from specdec.model.linear import MAX_ROWS
 from specdec.model.ops import attention, attention_on_one_thread, causal_bias
 from specdec.options import ExactChoice
-from specdec.target import FASTEST, MAX_ROWS, TILE, Execution, Target
+from specdec.target import FASTEST, TILE, Execution, Target
 
 TOLERATED_COST = 0.10
 SLOW_STEP_MS = 60.0
@@ -24,7 +27,7 @@ TYPICAL_ROWS = 5
 PROBED_TILES = 8
 ATTENTION_DRAWS = 12
 LINEAR_DRAWS = 4
-PREFILL_ROWS = (TILE, 33)
+SHORT_PREFILL_ROWS = 33
 KERNELS = (Execution("matmul", tiled=True), Execution("fused", tiled=True), Execution("by_row", tiled=True))
 PADDED = Execution("fused", tiled=True, padded_rows=PADDED_ROWS, padded_prefill=True)
 SPLIT = Execution("split")
@@ -45,32 +48,48 @@ def choose_execution(target: Target, choice: ExactChoice) -> Exactness:
 
     `auto` takes the cheapest exact execution if it adds at most 10% to a plain step and a round of five rows together.
     """
-    splits = (SPLIT,) if target.decoder.operations.split_attention is not None else ()
-    inexact = [FASTEST, *splits]
+    splits = _splits(target)
+    inexact = [replace(kernel, products=products) for products in target.products for kernel in (FASTEST, *splits)]
     if choice == "off":
-        times = _interleaved_ms(target, inexact, REPEATS) if splits else {FASTEST: 0.0}
+        times = _interleaved_ms(target, inexact, REPEATS) if len(inexact) > 1 else {FASTEST: 0.0}
         return Exactness(min(inexact, key=times.__getitem__), False, False, "switched off")
     slow = min(_step_ms(target, FASTEST), _step_ms(target, FASTEST)) > SLOW_STEP_MS
-    with target.passes.unrecorded():
-        kernels = () if slow or not _linears_independent(target) else (*splits, *_kernels(target))
-        candidates = [found for kernel in kernels if (found := _independent(target, kernel))]
+    with target.unrecorded():
+        products = [] if slow else [name for name in target.products if _linears_independent(target.passes_with(name).decoder)]
+        kernels = [kernel for kernel in considered(target) if kernel.products in products]
+        split, others = ([kernel for kernel in kernels if (kernel.attention == "split") == wanted] for wanted in (True, False))
+        candidates = _exact(target, split) or _exact(target, others)
     if not candidates:
         candidates = [PADDED, *(replace(PADDED, attention=split.attention) for split in splits)]
     times = _interleaved_ms(target, [*inexact, *candidates], repeats=1 if slow else REPEATS)
     execution, fastest = min(candidates, key=times.__getitem__), min(inexact, key=times.__getitem__)
     cost = times[execution] / times[fastest] - 1
     rows = f"{execution.padded_rows} rows a round" if execution.padded_rows else "any number of rows"
-    how = f"{execution.attention} attention{' on one thread' if execution.serial_attention else ''}, {rows}"
+    multiplied = "" if execution.products == "library" else f"{execution.products} products, "
+    how = f"{execution.attention} attention{' on one thread' if execution.serial_attention else ''}, {multiplied}{rows}"
     if choice == "auto" and cost > TOLERATED_COST:
         return Exactness(fastest, False, False, f"it would cost {cost:.0%} ({how})")
     return Exactness(execution, True, not execution.padded_prefill, f"{how}, costs {max(cost, 0):.0%}")
 
 
-def _kernels(target: Target) -> tuple[Execution, ...]:
-    """The kernels to try: on a CPU with several threads also with attention kept to one of them."""
-    if target.decoder.device.type != "cpu" or torch.get_num_threads() == 1:
-        return KERNELS
-    return KERNELS + tuple(replace(kernel, serial_attention=True) for kernel in KERNELS)
+def _exact(target: Target, kernels: Sequence[Execution]) -> list[Execution]:
+    return [found for kernel in kernels if (found := _independent(target, kernel))]
+
+
+def considered(target: Target) -> tuple[Execution, ...]:
+    """The executions without padding to try: on a CPU with several threads also with attention kept to one of them.
+
+    Where there is split attention, the others are a second choice, tried if it is not exact.
+    """
+    kernels = (*_splits(target), *KERNELS)
+    if target.decoder.device.type == "cpu" and torch.get_num_threads() > 1:
+        kernels += tuple(replace(kernel, serial_attention=True) for kernel in KERNELS)
+    return tuple(replace(kernel, products=products) for products in target.products for kernel in kernels)
+
+
+def _splits(target: Target) -> tuple[Execution, ...]:
+    """The execution with split attention, where there is that."""
+    return (SPLIT,) if target.decoder.operations.in_triton else ()
 
 
 def _independent(target: Target, kernel: Execution) -> Execution | None:
@@ -82,9 +101,9 @@ def _independent(target: Target, kernel: Execution) -> Execution | None:
         return None
     target.execution = kernel
     matches = True
-    tiles = range(0, target.context, TILE)
+    tiles = range(0, target.context, target.prefill_tile)
     for tile in {tiles[0], tiles[-1]}:
-        tokens = probe_tokens(target, min(TILE, target.context - tile))
+        tokens = probe_tokens(target, min(target.prefill_tile, target.context - tile))
         count = min(MAX_ROWS, len(tokens))
         kept = target.cache.rows[:, :, tile : tile + count]
         alone = torch.cat([target.step(tokens[i : i + 1], tile + i) for i in range(count)])
@@ -92,26 +111,26 @@ def _independent(target: Target, kernel: Execution) -> Execution | None:
         for rows in (2, TYPICAL_ROWS, count):
             if not torch.equal(target.step(tokens[:rows], tile), alone[:rows]) or not torch.equal(kept, decoded):
                 return None
-        for rows in PREFILL_ROWS:
+        for rows in (target.prefill_tile, SHORT_PREFILL_ROWS):
             list(target.prefill(tokens[:rows], tile))
             matches = matches and torch.equal(kept, decoded)
     return kernel if matches else replace(kernel, padded_prefill=True)
 
 
-def _linears_independent(target: Target) -> bool:
+def _linears_independent(decoder: Decoder) -> bool:
     """Whether each kind of linear layer alone gives a row the same bits in company, for random rows."""
-    config, layer = target.decoder.config, target.decoder.weights.layers[0]
+    config, layer = decoder.config, decoder.weights.layers[0]
     linears = (
         (layer.qkv, config.hidden_size),
         (layer.output, config.query_size),
         (layer.gate_up, config.hidden_size),
         (layer.down, config.intermediate_size),
-        (target.decoder.weights.head, config.hidden_size),
+        (decoder.weights.head, config.hidden_size),
     )
     generator = torch.Generator().manual_seed(0)
     for linear, width in linears:
         for _ in range(LINEAR_DRAWS):
-            x = torch.randn(MAX_ROWS, width, generator=generator).to(target.decoder.device, target.decoder.dtype)
+            x = torch.randn(MAX_ROWS, width, generator=generator).to(decoder.device, decoder.dtype)
             alone = torch.cat([linear(x[i : i + 1]) for i in range(MAX_ROWS)])
             if any(not torch.equal(linear(x[:rows]), alone[:rows]) for rows in range(2, MAX_ROWS + 1)):
                 return False
@@ -124,10 +143,10 @@ def _attention_independent(target: Target, kernel: Execution) -> bool:
     Many draws, for 16-bit results hide most differences.
     """
     config, dtype, device = target.decoder.config, target.decoder.dtype, target.decoder.device
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator).to(device, dtype)
+        return torch.randn(*shape, generator=generator, device=device).to(dtype)
 
     ends = sorted({target.extent(tile) for tile in range(0, target.context, TILE)})
     for end in ends[:: max(1, len(ends) // PROBED_TILES)]:

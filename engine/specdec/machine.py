@@ -14,8 +14,9 @@ import torch
 
 from specdec.calibration import available_cores
 from specdec.errors import UsageError
+from specdec.free_memory import host_memory
 from specdec.machine_facts import Gpu, MachineFacts
-from specdec.memory import host_memory, resolve_dtype
+from specdec.memory import resolve_dtype
 from specdec.model.int4 import fastest, measure_backends
 
 PACKAGES = ("triton", "bitsandbytes", "transformers", "huggingface_hub", "textual")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 DraftChoice = Literal["auto", "off", "ngram", "model"]
 ExactChoice = Literal["auto", "on", "off"]
-DtypeChoice = Literal["auto", "float16", "bfloat16", "float32"]
+DtypeChoice = Literal["auto", "float16", "bfloat16", "float32", "int8"]
 MAX_DRAFT_TOKENS = 15
 ACCEPT_RULE = re.compile(r"^(coupled|rejection|threshold:(0?\.\d+|0|1|1\.0+))$")
 
@@ -56,13 +56,16 @@ class Drafting(Options):
 class LoadOptions(Options):
     """What to load: sources are `builtin:NAME`, a local directory or a Hugging Face repository that is on disk already.
 
-    `draft` is a source of its own, `int4` for the target's quantised copy, or `None`. `context` is in tokens; `None` takes the
-    model's own limit, or what memory comfortably holds of it. `threads` `None` measures one thread against all of them on a CPU, but
+    `draft` is a source of its own, `int4` for the target's quantised copy, `int4-shared-head` for one that has no output head but the
+    target's, or `None`; `other_drafts` are sources to offer where the pair does not fit into memory. With the dtype `int8` the target's
+    matrices are rounded to 8 bits a weight, so its text is not that of the others. `context` is in tokens; `None` takes the model's own
+    limit, or what memory comfortably holds of it. `threads` `None` measures one thread against all of them on a CPU, but
     for `spare_cores`, which are left to whoever shows the text: a thread that has to wait for its core holds up all the others.
     """
 
     target: str
     draft: str | None = None
+    other_drafts: tuple[str, ...] = ()
     dtype: DtypeChoice = "auto"
     context: int | None = Field(default=None, ge=16)
     exact: ExactChoice = "auto"

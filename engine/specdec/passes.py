@@ -13,9 +13,9 @@ from torch import Tensor
 
 from specdec.kv_cache import KVCache
 from specdec.model.decoder import Decoder
+from specdec.model.linear import MAX_ROWS
 from specdec.model.rows import View
 
-RECORDED_ROWS = 16
 FIRST_TIER = 512
 T = TypeVar("T")
 Body = Callable[[], Tensor]
@@ -95,7 +95,7 @@ class Passes:
 
     def loose_view(self, start: int, rows: int) -> View:
         """The cheapest view for rows whose bits may depend on what runs with them."""
-        if self.record is None or rows > RECORDED_ROWS:
+        if self.record is None or rows > MAX_ROWS:
             return View(start + rows)
         if self.decoder.operations.split_attention is not None:
             return View(self.cache.capacity, "split")
@@ -107,7 +107,7 @@ class Passes:
 
     def run(self, tokens: Tensor, start: int, view: View, logits_from: int) -> Tensor:
         """As Decoder.forward."""
-        if self.record is None or len(tokens) > RECORDED_ROWS:
+        if self.record is None or len(tokens) > MAX_ROWS:
             return self.decoder.forward(tokens, start, self.cache, view, logits_from=logits_from)
         key = (len(tokens), view, logits_from)
         recording = self._recordings.get(key)

@@ -100,12 +100,16 @@ class ChatSession:
     def _reusable(self, prompt: Sequence[int]) -> int:
         """How many rows of the cache the prompt can keep.
 
-        When prefill and decoding round differently, exact mode computes decoded rows again, as a fresh session would.
+        When prefill and decoding round differently, exact mode computes decoded rows again, as a fresh session would. In a padded
+        prefill a row may round by its place in its chunk, so that chunks begin where they do in a fresh session.
         """
-        limit = len(prompt) - 1
-        if self.pair.exactness.exact and not self.pair.exactness.prefill_matches:
+        exactness, limit = self.pair.exactness, len(prompt) - 1
+        if exactness.exact and not exactness.prefill_matches:
             limit = min(limit, self._prefilled)
-        return min(limit, common_length(self._cached, prompt))
+        reusable = min(limit, common_length(self._cached, prompt))
+        if exactness.exact and exactness.execution.padded_prefill:
+            reusable -= reusable % self.pair.target.prefill_tile
+        return reusable
 
     def _prefill(self, prompt: Sequence[int], reused: int) -> Iterator[int]:
         """Bring all prompt tokens but the last into the cache; yields the length reached."""

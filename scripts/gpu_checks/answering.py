@@ -83,11 +83,7 @@ class Recorder(Target):
     """A target on another one's cache that keeps the logits of every step."""
 
     def __init__(self, target: Target) -> None:
-        self.decoder = target.decoder
-        self.context = target.context
-        self.execution = target.execution
-        self.cache = target.cache
-        self.passes = target.passes
+        vars(self).update(vars(target))
         self.steps: list[Tensor] = []
 
     def step(self, tokens: Sequence[int] | Tensor, start: int) -> Tensor:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from gpu_checks.findings import Findings
 from gpu_checks.setup import DtypeName, Setup
+from specdec.draft_plan import SIBLING
 from specdec.drafting.base import Drafter
-from specdec.loading import INT4, SIBLING, Pair, load_pair, with_draft
+from specdec.loading import Pair, load_pair, with_draft
+from specdec.memory import INT4
 from specdec.options import LoadOptions
 
 TARGET_SOURCE, SIBLING_SOURCE = "builtin:demo/target", "builtin:demo/sibling"

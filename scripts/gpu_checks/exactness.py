@@ -11,7 +11,7 @@ import torch
 from gpu_checks.answering import Answered, DrawnLengths, NoisyOracle, answer
 from gpu_checks.demo import load_demo
 from gpu_checks.findings import Findings
-from gpu_checks.forward import HOWS, forward_pass, target_ways, with_graph
+from gpu_checks.forward import ENGINE, HOWS, forward_pass, target_ways, with_graph
 from gpu_checks.goals import EXACT_COST, IDENTICAL
 from gpu_checks.setup import DtypeName, Setup
 from gpu_checks.shapes import LLAMA_1B, LLAMA_8B
@@ -21,7 +21,7 @@ from specdec.benchmark.fitting import fitted
 from specdec.benchmark.prompts import OWN_PROMPTS, choose, read_prompts
 from specdec.drafting.base import Drafter
 from specdec.drafting.ngram import NGramDrafter
-from specdec.exactness import PADDED, Exactness, choose_execution, probe_tokens
+from specdec.exactness import PADDED, Exactness, choose_execution, considered, probe_tokens
 from specdec.loading import Pair
 from specdec.options import Sampling
 from specdec.passes import recorder_for
@@ -98,21 +98,34 @@ def _synthetic(setup: Setup, findings: Findings, name: str, dtype: DtypeName, co
 
 
 def _execution(setup: Setup, findings: Findings, what: str, target: Target, exactness: Exactness) -> None:
-    """What exact mode found, and the time of its steps against the fastest execution's at a short context."""
+    """What exact mode found, and at a short context the time of its steps against the fastest execution's, and of all it may choose."""
     start = min(target.context - max(STEP_ROWS), setup.contexts[0]) // TILE * TILE
     target.cache.rows.normal_()
+    tried = [execution for execution in considered(target) if not execution.serial_attention]
     kinds = {"fast": choose_execution(target, "off").execution, "exact": exactness.execution, "padded": PADDED}
     for rows in STEP_ROWS:
         ways: dict[str, Call] = {}
         for kind, execution in kinds.items():
             if not 0 < execution.padded_rows < rows:
                 told = f"{what}, {kind}, rows {rows}"
-                if execution.attention != "split":
+                if execution.attention != "split" and execution.products == "library":
                     call = forward_pass(target.decoder, target.cache, rows, start, execution)
                     ways |= with_graph(setup, findings, call, told, f"{kind} ")
                 ways |= target_ways(findings, target, execution, rows, start, told, f"{kind} ")
+        for execution in tried:
+            name = f"{execution} "
+            ways |= target_ways(findings, target, execution, rows, start, f"{what}, {name}rows {rows}", name)
         found = interleaved_ms(setup.device, ways, setup.repeats)
         target.execution = exactness.execution
+        for execution in tried:
+            findings.add(
+                "executions that exact mode considers",
+                model=what,
+                rows=rows,
+                products=execution.products,
+                attention=execution.attention,
+                ms=found.get(f"{execution} {ENGINE}"),
+            )
         for how in HOWS:
             times = {kind: found.get(f"{kind} {how}") for kind in kinds}
             fast, exact = times["fast"], times["exact"]

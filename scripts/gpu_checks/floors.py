@@ -1,4 +1,4 @@
-"""The fewest bytes a step must read, and the time that takes at the bandwidth a copy reaches."""
+"""The fewest bytes a step must read and the operations a prompt takes, and the time of it at the rate the device reaches."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ def step_bytes(config: ModelConfig, context: int, element_bytes: int) -> int:
 def int4_matrix_bytes(rows: int, width: int) -> int:
     """Bytes of a matrix at 4 bits a weight; scales, which differ between backends, are left out."""
     return rows * width // 2
+
+
+def prefill_operations(config: ModelConfig, tokens: int) -> int:
+    """Floating-point operations of reading a prompt into an empty cache, a multiplication and an addition for each weight and each score.
+
+    Keys behind a row and the output head, which prefill does not run, are left out.
+    """
+    matrices = 2 * (config.linear_parameters - config.head_parameters) * tokens
+    seen = tokens * (tokens + 1) // 2
+    return matrices + 4 * config.layers * config.query_size * seen
 
 
 def floor_ms(size: int, bytes_per_second: float) -> float:

@@ -1,4 +1,4 @@
-"""What the engine is to reach on a workstation GPU, each a ratio measured within one run."""
+"""What the engine is to reach on a workstation GPU: ratios measured within one run, and the seconds of a first answer."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ class Goal:
 
 PLAIN_STEP, VERIFY, INT4_STEP, SIBLING_STEP = "plain step", "verify 16 rows", "INT4 step", "sibling step"
 IDLE, EXACT_COST, IDENTICAL = "idle", "exact mode", "identical"
+FIRST_ANSWER, MEMORY_PEAK = "first answer", "memory peak"
+AUTO_CHAT, AUTO_REPETITIVE = "auto, chat", "auto, repetitive"
+PLAIN_TRANSFORMERS, AUTO_ASSISTED = "plain against transformers", "auto against assisted"
 
 GOALS = {
     PLAIN_STEP: Goal("plain step, share of the measured copy bandwidth", 0.90, at_least=True),
@@ -34,4 +37,10 @@ GOALS = {
     IDLE: Goal("GPU idle share during rounds", 0.03),
     EXACT_COST: Goal("exact mode against fast mode, plain step", 1.05),
     IDENTICAL: Goal("answers identical to plain, all drafters, exact mode", 1.0, at_least=True),
+    FIRST_ANSWER: Goal("seconds from weights on the device to the first round of an answer", 5.0),
+    MEMORY_PEAK: Goal("peak of memory against what was reckoned, share apart", 0.05),
+    AUTO_CHAT: Goal("auto against plain, chat, tokens per second", 2.0, at_least=True),
+    AUTO_REPETITIVE: Goal("auto against plain, repetitive text, tokens per second", 4.0, at_least=True),
+    PLAIN_TRANSFORMERS: Goal("plain against transformers' plain generate, tokens per second", 2.0, at_least=True),
+    AUTO_ASSISTED: Goal("auto against transformers' assisted generate, tokens per second", 5.0, at_least=True),
 }

@@ -17,10 +17,10 @@ from gpu_checks.goals import IDLE
 from gpu_checks.setup import Setup
 from gpu_checks.shapes import LLAMA_1B, LLAMA_8B
 from gpu_checks.synthetic import random_decoder
+from specdec.draft_plan import SIBLING
 from specdec.drafting.base import Drafter
 from specdec.drafting.model import ModelDrafter
 from specdec.exactness import probe_tokens
-from specdec.loading import SIBLING
 from specdec.options import Message, Sampling
 from specdec.passes import recorder_for
 from specdec.target import Target

@@ -24,6 +24,7 @@ from gpu_checks.steps import columns
 from gpu_checks.timing import Call, interleaved_ms, once_ms
 from specdec.architecture import ModelConfig
 from specdec.model.int4 import dequantise, int4pack, quantise
+from specdec.model.int8 import Int8Linear, quantise_int8
 from specdec.model.linear import Dense
 from specdec.model.norm import Norm
 from specdec.model.operations import PLAIN, Operations, triton_operations
@@ -96,6 +97,8 @@ def operations(setup: Setup, config: ModelConfig) -> dict[tuple[str, str], Make]
         found["decode_attention", f"context {context}"] = partial(_attention, setup, config, context)
     for name, shape in matrices(config).items():
         found["skinny", name] = partial(_skinny, setup, *shape)
+    for name, shape in matrices(config).items():
+        found["skinny int8", name] = partial(_skinny_int8, setup, *shape)
     for name, shape in matrices(config).items():
         found["int4_product", name] = partial(_int4_product, setup, *shape)
     return found
@@ -253,6 +256,14 @@ def _skinny(setup: Setup, out: int, width: int, rows: int) -> Case:
     x, weight = _random(setup, rows, width), _matrix(setup, out, width)
     ways = {TRITON: partial(skinny, x, weight), TORCH: partial(Dense(weight), x)}
     return Case(ways, lambda: exact_product(x, weight), weight.nbytes + rows * (out + width) * x.itemsize)
+
+
+def _skinny_int8(setup: Setup, out: int, width: int, rows: int) -> Case:
+    """The kernel and torch's product with the same codes, which are what is exact here."""
+    x, (codes, scale) = _random(setup, rows, width), quantise_int8(_matrix(setup, out, width))
+    ways = {name: partial(Int8Linear(codes, scale, None, in_triton), x) for name, in_triton in ((TRITON, True), (TORCH, False))}
+    size = codes.nbytes + scale.nbytes + rows * (out + width) * x.itemsize
+    return Case(ways, lambda: exact_product(x, codes * scale[:, None]), size)
 
 
 def _int4_product(setup: Setup, out: int, width: int, rows: int) -> Case:

@@ -21,10 +21,13 @@ MODULES = {
     "environment": "gpu_checks.environment",
     "exactness": "gpu_checks.exactness",
     "steps": "gpu_checks.steps",
+    "prefill": "gpu_checks.prefill",
     "int4": "gpu_checks.int4",
     "kernels": "gpu_checks.kernels",
     "host": "gpu_checks.host",
     "rounds": "gpu_checks.rounds",
+    "loading": "gpu_checks.loading",
+    "pair": "gpu_checks.pair",
     "compile": "gpu_checks.compiled",
 }
 

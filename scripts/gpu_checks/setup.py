@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -18,10 +19,11 @@ ROWS = (1, 2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class Setup:
-    """A device, and whether everything is scaled down so that a CPU can run it in seconds."""
+    """A device, whether everything is scaled down so that a CPU can run it in seconds, and where the widened demo pair lies or is made."""
 
     device: torch.device
     tiny: bool
+    widened: Path
 
     @property
     def on_gpu(self) -> bool:

@@ -12,7 +12,7 @@ from specdec.kv_cache import KVCache
 from specdec.model.decoder import Decoder, LayerWeights, Weights
 from specdec.model.linear import Dense, full_precision
 from specdec.model.norm import Norm
-from specdec.target import padded_capacity
+from specdec.target import padded_capacity, prefill_tile_of
 
 
 def random_weights(config: ModelConfig, dtype: torch.dtype, device: torch.device, versions: Sequence[Version]) -> list[Weights]:
@@ -47,11 +47,11 @@ def random_weights(config: ModelConfig, dtype: torch.dtype, device: torch.device
 def random_decoder(config: ModelConfig, dtype: torch.dtype, device: torch.device, context: int) -> Decoder:
     """A full-precision model for `context` tokens."""
     (weights,) = random_weights(config, dtype, device, [full_precision])
-    return Decoder(config, weights, padded_capacity(context))
+    return Decoder(config, weights, padded_capacity(context, prefill_tile_of(device)))
 
 
 def random_cache(decoder: Decoder, context: int) -> KVCache:
     """A cache for `context` tokens with random keys and values in it."""
-    cache = KVCache(decoder.config, padded_capacity(context), decoder.dtype, decoder.device)
+    cache = KVCache(decoder.config, padded_capacity(context, prefill_tile_of(decoder.device)), decoder.dtype, decoder.device)
     cache.rows.normal_()
     return cache

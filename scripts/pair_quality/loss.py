@@ -12,7 +12,8 @@ from tqdm import tqdm
 from pair_quality import OVERALL
 from specdec.drafting.model import ModelDrafter
 from specdec.kv_cache import KVCache
-from specdec.loading import INT4, Pair
+from specdec.loading import Pair
+from specdec.memory import INT4
 from specdec.model.decoder import Decoder
 from specdec.model.rows import View
 from specdec.options import Message

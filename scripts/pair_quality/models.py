@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from specchat.paths import find_paths
 from specdec.exactness import Exactness
 from specdec.hub import locate
-from specdec.loading import INT4, Pair, load_pair
+from specdec.loading import Pair, load_pair
+from specdec.memory import INT4
 from specdec.options import DtypeChoice, LoadOptions
 from specdec.registry import find_pair, load_registry
 

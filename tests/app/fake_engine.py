@@ -359,6 +359,10 @@ class Engine:
             for percent in range(0, 101, 5):
                 say(Progress(id=request.id, stage="target", done=percent, total=100))
                 time.sleep(0.05)
+        if self.mode == "memory-short" and request.options.dtype != "int8":
+            cause = "The pair needs 17.9 GB and the GPU has 12.0 GB free."
+            say(Error(id=request.id, kind="memory", cause=cause, next_step="What would fit: no model draft with a context of 512 tokens."))
+            return
         draft, problem = request.options.draft, ""
         if draft and self.mode == "lost-draft":
             draft, problem = None, f"The draft {draft} does not fit its target: The tokenizers differ."
@@ -368,7 +372,7 @@ class Engine:
                 target=request.options.target,
                 draft=draft,
                 draft_problem=problem,
-                dtype="float32",
+                dtype="int8" if request.options.dtype == "int8" else "float32",
                 device="cpu",
                 threads=1,
                 context=request.options.context or CONTEXT,
@@ -394,7 +398,7 @@ class Engine:
         sampling = chat.sampling if chat.sampling.seed is not None else chat.sampling.model_copy(update={"seed": 7})
         say(Started(id=chat.id, prompt_tokens=5, reused_tokens=2, prefill_ms=3, sampling=sampling))
         match self.mode:
-            case "echo" | "lost-draft" | "slow-load-progress":
+            case "echo" | "lost-draft" | "slow-load-progress" | "memory-short":
                 self.echo(chat)
             case "paced":
                 self.paced(chat)

@@ -77,6 +77,7 @@ def test_without_a_pair_it_is_the_demo_pair(registry: Path) -> None:
         (Wanted(pair="own", draft_model="other/tiny"), ["plain", "ngram", "tiny", "auto"]),
         (Wanted(target="own/target"), ["plain", "ngram", "auto"]),
         (Wanted(target="own/target", draft_model="int4"), ["plain", "ngram", "int4", "auto"]),
+        (Wanted(target="own/target", draft_model="int4-shared-head"), ["plain", "ngram", "int4-shared-head", "auto"]),
     ],
 )
 def test_the_draft_models_are_the_named_one_or_those_of_the_pair(registry: Path, wanted: Wanted, drafting: list[str]) -> None:
@@ -100,6 +101,13 @@ def test_both_accept_rules_are_measured_with_every_draft_model(registry: Path) -
     assert [method.drafting.accept for method in plan.methods[2:4]] == ["coupled", "rejection"]
     alone = build_plan(replace(OWN, draft_model="small", accept="rejection"), registry)
     assert names(alone) == ["plain", "ngram, rejection", "small, rejection", "auto, rejection"]
+
+
+def test_the_pair_is_measured_in_its_own_dtype_or_the_named_one(registry: Path) -> None:
+    assert build_plan(OWN, registry).load.dtype == "bfloat16"
+    assert build_plan(replace(OWN, dtype="int8"), registry).load.dtype == "int8"
+    with pytest.raises(UsageError, match="--dtype"):
+        build_plan(replace(OWN, dtype="int3"), registry)
 
 
 def test_transformers_is_measured_plain_assisted_by_the_sibling_and_with_lookup(registry: Path) -> None:

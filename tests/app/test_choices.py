@@ -22,7 +22,15 @@ def source(draft: str, pair: PairSpec = PAIR, drafting: Drafting = AUTO) -> str 
 
 @pytest.mark.parametrize(
     ("draft", "expected"),
-    [("", "own/small"), ("none", None), ("small", "own/small"), ("four/bit", "int4"), ("int4", "int4"), ("other/draft", "other/draft")],
+    [
+        ("", "own/small"),
+        ("none", None),
+        ("small", "own/small"),
+        ("four/bit", "int4"),
+        ("int4", "int4"),
+        ("int4-shared-head", "int4-shared-head"),
+        ("other/draft", "other/draft"),
+    ],
 )
 def test_a_draft_is_the_pairs_first_none_a_name_or_a_source(draft: str, expected: str | None) -> None:
     assert source(draft) == expected
@@ -37,6 +45,29 @@ def test_what_is_not_chosen_is_the_pairs_own() -> None:
     assert (options.target, options.dtype, options.context, options.exact) == ("own/target", "bfloat16", 512, "auto")
     options = options_for(PAIR, "", 64, "on", AUTO)
     assert (options.dtype, options.context, options.exact) == ("bfloat16", 64, "on")
+    assert options_for(PAIR, "", 0, "auto", AUTO, "int8").dtype == "int8"
+
+
+@pytest.mark.parametrize(
+    ("draft", "others"),
+    [
+        ("small", ("own/tiny", "int4", "int4-shared-head")),
+        ("four/bit", ("own/small", "own/tiny", "int4-shared-head")),
+        ("int4-shared-head", ("own/small", "own/tiny", "int4")),
+        ("other/draft", ("own/small", "own/tiny", "int4", "int4-shared-head")),
+        ("none", ()),
+    ],
+)
+def test_the_engine_is_told_the_other_drafts_that_it_may_offer(draft: str, others: tuple[str, ...]) -> None:
+    pair = PAIR.model_copy(update={"drafts": (DRAFTS[0], DraftSpec(name="tiny", kind="sibling", source="own/tiny"), DRAFTS[1])})
+    assert options_for(pair, draft, 0, "auto", AUTO).other_drafts == others
+
+
+def test_for_a_target_of_ones_own_the_engine_may_offer_its_copies() -> None:
+    options = choose_models(Path("models.toml"), AUTO, None, "own/target", "own/small")
+    assert options.other_drafts == ("int4", "int4-shared-head")
+    assert choose_models(Path("models.toml"), AUTO, None, "own/target", None).other_drafts == ()
+    assert choose_models(Path("models.toml"), AUTO, None, "own/target", "int4-shared-head").draft == "int4-shared-head"
 
 
 @pytest.mark.parametrize("choice", ["ngram", "off"])

@@ -129,6 +129,7 @@ def own_pairs(home: Path) -> None:
         ((), "own/small"),
         (("--draft-model", "four-bit"), "int4"),
         (("--draft-model", "int4"), "int4"),
+        (("--draft-model", "int4-shared-head"), "int4-shared-head"),
         (("--draft-model", "other/draft"), "other/draft"),
         (("--draft", "off"), None),
         (("--draft", "ngram"), None),
@@ -143,6 +144,17 @@ def test_a_pair_of_the_users_own_brings_its_drafts_and_settings(arguments: tuple
 def test_options_go_before_the_settings_of_a_pair() -> None:
     load = request_of("--pair", "own", "--context", "64", "--dtype", "float32")["load"]
     assert (load["context"], load["dtype"]) == (64, "float32")
+    load = request_of("--pair", "own", "--dtype", "int8", "--draft-model", "int4-shared-head")["load"]
+    assert (load["dtype"], load["draft"], load["other_drafts"]) == ("int8", "int4-shared-head", ["own/small", "int4"])
+
+
+@pytest.mark.usefixtures("own_pairs")
+def test_short_memory_is_told_with_what_would_fit() -> None:
+    result = specchat("memory-short", "--pair", "own", "-p", "hello")
+    assert (result.code, result.out) == (1, "")
+    assert "The pair needs 17.9 GB and the GPU has 12.0 GB free." in result.err
+    assert "What would fit: no model draft with a context of 512 tokens." in result.err
+    assert specchat("memory-short", "--pair", "own", "--dtype", "int8", "-p", "hello").code == 0
 
 
 @pytest.mark.usefixtures("own_pairs")

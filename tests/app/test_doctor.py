@@ -17,7 +17,7 @@ from tests.hub_server import point_at
 from typer.testing import CliRunner, Result
 
 import specchat.client
-import specdec.memory
+import specdec.free_memory
 from specchat import __version__
 from specchat.doctor import examination
 from specchat.doctor.command import examine_machine
@@ -129,7 +129,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Fak
     FakeClient.requests, FakeClient.stopped, FakeClient.killed = [], False, False
     FakeClient.during = lambda _client: None
     monkeypatch.setattr(specchat.client, "EngineClient", FakeClient)
-    monkeypatch.setattr(specdec.memory, "free_memory", lambda device: Memory("cpu", 22 * GB, 25 * GB))
+    monkeypatch.setattr(specdec.free_memory, "free_memory", lambda device: Memory("cpu", 22 * GB, 25 * GB))
     monkeypatch.setattr(examination, "summarise", lambda measured: FIGURES if measured else {})
     monkeypatch.setattr(examination, "diagnose", lambda figures, temperature, facts, need: [FINDING] if figures else [])
     handler = signal.getsignal(signal.SIGINT)
@@ -231,7 +231,7 @@ def test_a_pair_that_is_not_on_disk_is_not_measured(engine: type[FakeClient]) ->
 
 
 def test_a_pair_that_is_too_large_is_still_diagnosed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(specdec.memory, "free_memory", lambda device: Memory("cpu", 10**6, 25 * GB))
+    monkeypatch.setattr(specdec.free_memory, "free_memory", lambda device: Memory("cpu", 10**6, 25 * GB))
     monkeypatch.setattr(examination, "diagnose", lambda figures, temperature, facts, need: [FINDING])
     result = doctor()
     assert result.exit_code == 0

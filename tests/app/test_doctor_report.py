@@ -196,6 +196,15 @@ Pair mine
     )
 
 
+def test_lighter_ways_are_listed_with_what_they_cost() -> None:
+    lighter = COPY.model_copy(update={"name": "int4-shared-head", "kind": "int4-shared-head"})
+    rounded = COPY.model_copy(update={"name": "none", "kind": "none"})
+    pair = PAIR.model_copy(update={"drafts": (SMALL, COPY.model_copy(update={"need": SHORT}), lighter), "int8": rounded})
+    text = report.pair_section(pair, Memory("cpu", 22 * GB, 25 * GB))
+    assert [line.split()[0] for line in text.splitlines()[3:9]] == ["none", "small", "int4", "int4-shared-head", "int8", "int8,"]
+    assert " ".join(text.split()).endswith("int8, with no model draft, has 8 bits a weight: other text than full precision.")
+
+
 def test_what_a_pair_lacks() -> None:
     absent = SMALL.model_copy(update={"on_disk": False, "bytes_to_fetch": GB, "need": SHORT})
     other = COPY.model_copy(update={"compatible": "no", "reasons": ("The tokenizers differ.",)})
@@ -340,5 +349,8 @@ def test_the_short_plan_has_every_way_of_decoding_with_the_drafts_that_can_be_us
 def test_drafts_that_cannot_be_used_are_not_measured() -> None:
     row = PAIR.model_copy(update={"drafts": (SMALL.model_copy(update={"usable": False}), COPY)})
     assert [(method.name, method.draft) for method in short_plan(SPEC, row).methods[2:]] == [("int4", "int4"), ("auto", "int4")]
+    lighter = COPY.model_copy(update={"name": "int4-shared-head", "kind": "int4-shared-head"})
+    row = PAIR.model_copy(update={"drafts": (COPY.model_copy(update={"usable": False}), lighter)})
+    assert [method.draft for method in short_plan(SPEC, row).methods[2:]] == ["int4-shared-head", "int4-shared-head"]
     alone = PAIR.model_copy(update={"drafts": ()})
     assert [(method.name, method.draft) for method in short_plan(SPEC, alone).methods] == [("plain", None), ("ngram", None), ("auto", None)]

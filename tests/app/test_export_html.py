@@ -86,6 +86,14 @@ def test_no_control_character_is_left(session: Session) -> None:
     assert visible(text) == text
 
 
+def test_each_pair_of_models_is_named_with_its_dtype() -> None:
+    session = conversation()
+    answer = next(turn for turn in session.branch() if turn.role == "assistant")
+    assert answer.setup is not None
+    answer.setup = answer.setup.model_copy(update={"dtype": "int8"})
+    assert "Qwen/Large int8 ← int4" in " ".join(Page(write(session)).all("p", "quiet"))
+
+
 def test_nothing_may_be_loaded_or_run() -> None:
     text = write(conversation())
     policies = [

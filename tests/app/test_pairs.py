@@ -8,9 +8,10 @@ import pytest
 from tests.hub_server import point_at
 from tests.model_files import cache_repository, model_files, tokenizer, write_files
 
-from specchat.pairs import HEADER, DraftRow, PairRow, need, pair_row, rows, survey, table
+from specchat.pairs import DraftRow, PairRow, Survey, Variant, need, pair_row, rows, survey, variants
+from specchat.pairs_table import HEADER, table
 from specdec.architecture import read_config
-from specdec.memory import Memory, estimate_need, judge, pair_need
+from specdec.memory import INT4, INT4_SHARED_HEAD, Memory, PairShape, Way, estimate_need, judge, pair_need
 from specdec.registry import DraftSpec, PairSpec, load_registry
 
 GB = 10**9
@@ -61,7 +62,7 @@ def test_a_pair_on_disk_has_real_figures_and_is_usable(cache: Path) -> None:
     assert row.on_disk
     assert row.usable
     assert row.bytes_to_fetch == 0
-    known = pair_need(read_config(target), read_config(draft), 1024, "float16", "gpu")
+    known = pair_need(PairShape(read_config(target), read_config(draft), "float16", "gpu"), 1024)
     assert sibling(row).need.total_bytes == known.total
     assert sibling(row).need.spare_bytes == ROOMY.free - known.total
     assert sibling(row).need.fit == judge(known, ROOMY)
@@ -172,7 +173,117 @@ def test_the_need_is_broken_down_by_what_takes_the_bytes(cache: Path) -> None:
     row = pair_row(found, ROOMY, 1024)
     small, int4 = found.drafts
     for draft, listed_need in ((None, row.need), (small, row.drafts[0].need), (int4, row.drafts[1].need)):
-        parts, estimated = need(found, draft, ROOMY, 1024)
+        parts, estimated = need(found, Variant(draft), ROOMY, 1024)
         assert (parts.total, estimated) == (listed_need.total_bytes, listed_need.estimated)
-    assert need(found, None, ROOMY, 1024)[0].draft == 0
-    assert need(found, int4, ROOMY, 1024)[0].draft > 0
+    assert need(found, Variant(None), ROOMY, 1024)[0].draft == 0
+    assert need(found, Variant(int4), ROOMY, 1024)[0].draft > 0
+
+
+LARGE = {
+    "hidden_size": 2048,
+    "intermediate_size": 5632,
+    "vocab_size": 64_000,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 16,
+    "max_position_embeddings": 32768,
+}
+
+
+def total(found: Survey, draft: str | None, int8: bool = False) -> int:
+    """The bytes of the pair as the engine works them out."""
+    assert found.config is not None
+    config = found.drafts[0].config if draft == "small" else INT4_SHARED_HEAD if draft == INT4_SHARED_HEAD else INT4 if draft else None
+    return pair_need(PairShape(found.config, config, "float16", "gpu", int8), 1024).total
+
+
+@pytest.fixture
+def large(cache: Path) -> Survey:
+    """A pair on disk whose sibling is as large as its target."""
+    for name in ("owner/large", "owner/small"):
+        cache_repository(cache, name, model_files(LARGE))
+    return survey(PAIR)
+
+
+def names(row: PairRow) -> list[str]:
+    return [draft.name for draft in row.drafts]
+
+
+def test_the_copy_without_a_head_follows_the_int4_copy_only_where_that_does_not_fit(large: Survey) -> None:
+    for free, listed_names in ((total(large, INT4), ["small", "int4"]), (total(large, INT4) - 1, ["small", "int4", "int4-shared-head"])):
+        row = pair_row(large, Memory("gpu", free, 2 * free), 1024)
+        assert names(row) == listed_names
+    lighter = row.drafts[2]
+    assert (lighter.kind, lighter.source, lighter.usable, lighter.on_disk) == ("int4-shared-head", None, True, True)
+    assert lighter.need.total_bytes == total(large, INT4_SHARED_HEAD) < total(large, INT4)
+    assert "int4-shared-head" in table([row])
+
+
+def test_8_bits_a_weight_are_offered_where_a_draft_or_the_target_itself_does_not_fit(large: Survey) -> None:
+    assert pair_row(large, Memory("gpu", total(large, "small"), 80 * GB), 1024).int8 is None
+    for free, draft in (
+        (total(large, "small") - 1, "small"),
+        (total(large, "small", True) - 1, "int4"),
+        (total(large, INT4, True) - 1, INT4_SHARED_HEAD),
+        (total(large, INT4_SHARED_HEAD, True) - 1, "none"),
+        (total(large, None, True), "none"),
+    ):
+        row = pair_row(large, Memory("gpu", free, 80 * GB), 1024)
+        assert row.int8 is not None
+        assert (row.int8.name, row.int8.usable) == (draft, True)
+        assert row.int8.need.total_bytes == total(large, None if draft == "none" else draft, True)
+    assert not row.usable
+    text = table([row])
+    assert "int8, with no model draft, has 8 bits a weight: other text than full precision." in text
+    assert any(line.split()[:1] == ["int8"] and line.endswith("ready") for line in text.splitlines())
+    assert PairRow.model_validate(json.loads(row.model_dump_json())) == row
+
+
+def test_what_is_too_large_even_with_8_bits_a_weight_says_so(large: Survey) -> None:
+    row = pair_row(large, CRAMPED, 1024)
+    assert row.int8 is not None
+    assert (row.int8.kind, row.int8.usable) == ("none", False)
+
+
+def test_a_draft_that_cannot_serve_is_not_offered_with_8_bits_a_weight(cache: Path) -> None:
+    cache_repository(cache, "owner/large", model_files(LARGE))
+    cache_repository(cache, "owner/small", model_files(tokens=tokenizer(["b", "a"])))
+    found = survey(PAIR)
+    row = pair_row(found, Memory("gpu", total(found, INT4, True), 80 * GB), 1024)
+    assert row.int8 is not None
+    assert row.int8.name == "int4"
+
+
+def test_a_pair_of_8_bits_a_weight_by_its_own_choice_is_counted_so_and_needs_no_other_row(large: Survey) -> None:
+    row = pair_row(survey(PAIR.model_copy(update={"dtype": "int8"})), Memory("gpu", 10**6, GB), 1024)
+    assert row.int8 is None
+    assert row.need.total_bytes == total(large, None, True)
+
+
+def test_sizes_of_lighter_ways_are_estimated_while_nothing_is_on_disk() -> None:
+    pair = PAIR.model_copy(update={"download_bytes": 16 * GB})
+    row = listed(pair, Memory("gpu", 12 * GB, 16 * GB))
+    lighter, rounded = row.drafts[2].need, row.int8
+    assert rounded is not None
+    assert (lighter.estimated, rounded.need.estimated) == (True, True)
+    assert lighter.total_bytes == estimate_need(16 * GB, INT4_SHARED_HEAD, 1024, "float16", "gpu").total
+    assert rounded.need.total_bytes == estimate_need(16 * GB, 1000, 1024, "float16", "gpu", int8=True).total
+    assert rounded.need.fit != "does not fit"
+
+
+def test_a_target_that_cannot_be_loaded_has_no_lighter_ways(cache: Path) -> None:
+    cache_repository(cache, "owner/large", model_files({"architectures": ["MambaForCausalLM"]}))
+    row = listed(memory=CRAMPED)
+    assert (names(row), row.int8) == (["small", "int4"], None)
+
+
+def test_what_is_picked_stays_listed_where_all_fits(large: Survey) -> None:
+    def kept(picked: Way) -> list[tuple[str, bool]]:
+        return [(variant.name, variant.int8) for variant in variants(large, ROOMY, 1024, picked)]
+
+    full = [("small", False), ("int4", False), ("none", False)]
+    assert kept(Way("small")) == full
+    assert kept(Way("int4", int8=True)) == [*full, ("int4", True)]
+    assert kept(Way("", int8=True)) == [*full, ("small", True)]
+    assert kept(Way(None, int8=True)) == [*full, ("none", True)]
+    assert kept(Way(INT4_SHARED_HEAD)) == [*full[:2], (INT4_SHARED_HEAD, False), full[2]]

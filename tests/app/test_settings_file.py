@@ -51,6 +51,8 @@ def test_saved_settings_come_back_and_are_private(path: Path) -> None:
     settings = Settings(pair="qwen3", sampling=Sampling(temperature=0.5, seed=7), keys={"retry": "ctrl+t"})
     save_settings(path, settings)
     assert load_settings(path) == (settings, "")
+    save_settings(path, settings.model_copy(update={"dtype": "int8"}), settings)
+    assert tomllib.loads(path.read_text())["dtype"] == "int8"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
@@ -97,11 +99,14 @@ def test_what_an_editor_changed_meanwhile_stays(path: Path) -> None:
 
 
 def test_bad_fields_fall_back_one_by_one_and_are_named_with_their_lines(path: Path) -> None:
-    write(path, 'pair = "qwen3"\nexact = "maybe"\n\n[sampling]\ntemperature = "hot"\ntop_k = 40\n[drafting]\naccept = "best"\n')
+    write(
+        path, 'pair = "qwen3"\nexact = "maybe"\ndtype = "int3"\n[sampling]\ntemperature = "hot"\ntop_k = 40\n[drafting]\naccept = "best"\n'
+    )
     settings, wrong = load_settings(path)
     assert settings == Settings(pair="qwen3", sampling=Sampling(top_k=40))
     assert str(path) in wrong
     assert "line 2: exact must be auto, on or off, not 'maybe'" in wrong
+    assert "line 3: dtype must be auto, float16, bfloat16, float32 or int8, or empty for the pair's own, not 'int3'" in wrong
     assert "line 5: sampling.temperature must be a number from 0 to 10, or empty for the model's own, not 'hot'" in wrong
     assert "line 8: drafting.accept must be coupled, rejection or threshold:X with X from 0 to 1, not 'best'" in wrong
     assert wrong.endswith("mend the file.")
@@ -241,16 +246,29 @@ def test_whatever_is_saved_is_read_again(path: Path, text: str, first: Settings,
         ("system", "Be brief.", "Be brief."),
         ("system", "", ""),
         ("keys.retry", "f9", "f9"),
+        ("dtype", "INT8", "int8"),
+        ("dtype", "auto", "auto"),
+        ("dtype", "none", ""),
+        ("dtype", "", ""),
     ],
 )
 def test_set_takes_what_a_user_types(name: str, text: str, value: object) -> None:
-    changed = flatten(set_value(Settings(sampling=Sampling(seed=3), max_tokens=5), name, text))
+    changed = flatten(set_value(Settings(dtype="float32", sampling=Sampling(seed=3), max_tokens=5), name, text))
     full = name if name in changed else next(full for full in changed if full.endswith("." + name.lower().replace("-", "_")))
     assert changed[full] == value
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("temperature", "11"), ("temperature", "nan"), ("top_k", "many"), ("marks", "loud"), ("accept", "x"), ("seed", "-1")]
+    ("name", "text"),
+    [
+        ("temperature", "11"),
+        ("temperature", "nan"),
+        ("top_k", "many"),
+        ("marks", "loud"),
+        ("accept", "x"),
+        ("seed", "-1"),
+        ("dtype", "int3"),
+    ],
 )
 def test_set_names_the_allowed_values(name: str, text: str) -> None:
     with pytest.raises(UsageError) as caught:

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from tests.engine.models import save_model
+from transformers import StaticCache
 
 from specdec.benchmark import runner
 from specdec.benchmark.answering import Question, pair_answerer
 from specdec.benchmark.plan import BenchPlan, BenchPrompt, Method
-from specdec.benchmark.reference import _configuration
+from specdec.benchmark.reference import Reference, _configuration
 from specdec.errors import ContextFullError, HubError, MemoryShortError, UsageError
 from specdec.events import BenchDone, BenchStarted, Measured
 from specdec.loading import Pair, load_pair, unheard, with_draft
@@ -51,6 +53,7 @@ THEIRS = (
     method("transformers-ngram", "ngram", engine="transformers"),
     method("transformers-sibling", "model", SIBLING, engine="transformers"),
     method("transformers-sibling-4", "model 4", SIBLING, engine="transformers"),
+    method("transformers-static", "off", engine="transformers", static_cache=True),
 )
 
 
@@ -277,7 +280,7 @@ def test_the_rounds_of_transformers_are_what_its_streamer_was_handed(theirs: Res
             assert counts.decode_ms == pytest.approx(sum(each.round_ms))
             assert 0 < counts.prefill_ms <= counts.first_token_ms
             assert (counts.draft_ms, counts.verify_ms, counts.drafters) == (0, 0, {})
-        if each.method == "transformers":
+        if each.method in ("transformers", "transformers-static"):
             assert set(each.round_tokens) == {1}
         if each.method == "transformers-sibling-4":
             assert max(each.round_tokens) <= 5
@@ -305,3 +308,26 @@ def test_transformers_draws_from_the_same_distribution(sampling: SamplingPlan, t
     sampler = Sampler(sampling, model.config.vocab_size, tokens, torch.device("cpu"))
     theirs = out.scores[0].softmax(-1) if sampling.temperature else torch.nn.functional.one_hot(out.scores[0].argmax(-1), 320).float()
     assert torch.allclose(theirs, sampler.probabilities(out.logits[0], torch.empty(0, dtype=torch.int64)), atol=1e-6)
+
+
+@pytest.mark.parametrize(("drafting", "engine"), [("off", "specdec"), ("ngram", "transformers"), ("model", "transformers")])
+def test_only_plain_decoding_by_transformers_has_a_static_cache(drafting: str, engine: str) -> None:
+    with pytest.raises(ValidationError, match="static cache"):
+        method("static", drafting, engine=engine, static_cache=True)
+
+
+def test_the_static_cache_is_kept_until_a_question_needs_a_larger_one(alone: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[StaticCache] = []
+
+    def make(**named: Any) -> StaticCache:
+        made.append(StaticCache(**named))
+        return made[-1]
+
+    monkeypatch.setattr("specdec.benchmark.reference.StaticCache", make)
+    monkeypatch.setattr("specdec.benchmark.reference.STATIC_STEP", 32)
+    reference = Reference(alone, unheard)
+    static, plain = (reference.answerer(method(f"transformers{c}", "off", engine="transformers", static_cache=c)) for c in (True, False))
+    for length, sizes in ((20, [32]), (4, [32]), (40, [32, 64]), (12, [32, 64])):
+        question = Question((), tuple(range(100, 100 + length)), 8, Sampling(temperature=0))
+        assert static(question).tokens == plain(question).tokens
+        assert [cache.get_max_length() for cache in made] == sizes

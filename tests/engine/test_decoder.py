@@ -11,6 +11,7 @@ from tests.engine.models import CONFIGS, VOCAB, save_model
 from specdec.architecture import read_config
 from specdec.checkpoint import load_weights
 from specdec.kv_cache import KVCache
+from specdec.model import ops
 from specdec.model.decoder import Decoder
 from specdec.model.linear import full_precision
 from specdec.model.ops import AttentionKind
@@ -100,3 +101,16 @@ def test_gathering_a_tree_path_moves_its_rows_together(tmp_path: Path) -> None:
     cache.rows.copy_(torch.arange(16.0)[None, None, :, None].expand_as(cache.rows))
     cache.gather(5, torch.tensor([0, 2, 5]))
     assert cache.rows[1, 2, :9, 3].tolist() == [0, 1, 2, 3, 4, 5, 7, 10, 8]
+
+
+@pytest.mark.parametrize("group", [1, 3, 5, 8])
+@pytest.mark.parametrize("biased", [False, True])
+def test_attention_by_key_head_is_attention(group: int, biased: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows, kv_heads, extent = 6, 2, 40
+    qkv = torch.randn(rows, (group + 2) * kv_heads, 16, generator=generator, dtype=torch.float64)
+    key, value = torch.randn(2, kv_heads, extent, 16, generator=generator, dtype=torch.float64)
+    bias = ops.gathered_bias(torch.tensor([extent - rows]), rows, extent, None, torch.float64) if biased else None
+    query = qkv[:, : group * kv_heads]
+    expected = ops.attention("matmul", query, key, value, bias)
+    torch.testing.assert_close(ops.fused_by_key_head(query, key, value, bias), expected)

@@ -15,10 +15,10 @@ from specdec.checkpoint import Version, load_weights
 from specdec.exactness import KERNELS, PADDED, choose_execution
 from specdec.model import ops, rows
 from specdec.model.decoder import Decoder
-from specdec.model.linear import Dense, Linear
+from specdec.model.linear import MAX_ROWS, Dense, Linear
 from specdec.model.ops import AttentionKind
 from specdec.options import ExactChoice
-from specdec.target import FASTEST, MAX_ROWS, TILE, Execution, Target, padded_capacity, tile_end
+from specdec.target import FASTEST, GPU_PREFILL_TILE, TILE, Execution, Target, padded_capacity, prefill_tile_of, tile_end
 
 CONTEXT = 600
 
@@ -33,12 +33,14 @@ def rounding_by_rows(matrix: Dense) -> Linear:
     return lambda x: matrix(x) * (1 + len(x) * 2.0**-20)
 
 
-def make_target(directory: Path, layer: Version = row_by_row) -> Target:
+def make_target(
+    directory: Path, layer: Version = row_by_row, family: str = "llama", context: int = CONTEXT, prefill_tile: int = TILE
+) -> Target:
     torch.set_num_threads(1)
-    save_model(directory, "llama")
+    save_model(directory, family)
     config = read_config(directory)
     weights = load_weights(directory, config, torch.float32, torch.device("cpu"), [layer])[0]
-    return Target(Decoder(config, weights, padded_capacity(CONTEXT)), CONTEXT)
+    return Target(Decoder(config, weights, padded_capacity(context, prefill_tile)), context, prefill_tile=prefill_tile)
 
 
 def test_a_row_independent_kernel_needs_no_padding(tmp_path: Path) -> None:
@@ -47,6 +49,7 @@ def test_a_row_independent_kernel_needs_no_padding(tmp_path: Path) -> None:
     assert chosen.execution.tiled
     assert chosen.execution.padded_rows == 0
     assert "any number of rows" in chosen.reason
+    assert "products" not in chosen.reason
 
 
 def test_kernels_that_depend_on_the_rows_are_padded(tmp_path: Path) -> None:
@@ -106,6 +109,55 @@ def test_a_row_that_may_see_all_of_its_tile_is_biased_alone_as_in_company(tmp_pa
         biased.clear()
         target.step(tokens[-1:], TILE - 1)
         assert biased == [execution.tiled] * target.decoder.config.layers
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral-window"])
+def test_prefill_in_long_chunks_gives_the_rows_of_short_ones(family: str, tmp_path: Path) -> None:
+    tokens = [(i * 7) % VOCAB for i in range(1090)]
+    short = make_target(tmp_path, family=family, context=1100)
+    list(short.prefill(tokens, 0))
+    target = make_target(tmp_path, family=family, context=1100, prefill_tile=GPU_PREFILL_TILE)
+    for execution in (FASTEST, *KERNELS, PADDED):
+        target.execution = execution
+        target.cache.rows.uniform_(-5, 5)
+        assert list(target.prefill(tokens[:1030], 0)) == [512, 1024, 1030]
+        assert list(target.prefill(tokens[1030:], 1030)) == [1090]
+        torch.testing.assert_close(target.cache.rows[:, :, :1090], short.cache.rows[:, :, :1090], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("execution", [KERNELS[0], KERNELS[2], PADDED], ids=["matmul", "by_row", "padded"])
+def test_a_row_of_a_long_chunk_does_not_depend_on_what_lies_behind_it(execution: Execution, tmp_path: Path) -> None:
+    target = make_target(tmp_path, context=1100, prefill_tile=GPU_PREFILL_TILE)
+    target.execution = execution
+    tokens = [(i * 7) % VOCAB for i in range(1090)]
+    list(target.prefill(tokens[:600], 0))
+    prefilled = target.cache.rows[:, :, :600].clone()
+    target.cache.rows.uniform_(-5, 5)
+    list(target.prefill(tokens, 0))
+    assert torch.equal(target.cache.rows[:, :, :600], prefilled)
+    list(target.prefill(tokens[512:600], 512))
+    assert torch.equal(target.cache.rows[:, :, :600], prefilled)
+
+
+def test_prefill_is_probed_with_whole_chunks(tmp_path: Path) -> None:
+    def rounding_whole_chunks_otherwise(matrix: Dense) -> Linear:
+        return lambda x: row_by_row(matrix)(x) * (1 + (len(x) == GPU_PREFILL_TILE) * 2.0**-20)
+
+    target = make_target(tmp_path, rounding_whole_chunks_otherwise, context=1100, prefill_tile=GPU_PREFILL_TILE)
+    chosen = choose_execution(target, "on")
+    assert chosen.execution.padded_prefill
+    assert not chosen.execution.padded_rows
+
+
+def test_a_gpu_reads_prompts_in_longer_chunks() -> None:
+    assert [prefill_tile_of(torch.device(name)) for name in ("cpu", "cuda")] == [TILE, GPU_PREFILL_TILE]
+    assert GPU_PREFILL_TILE % TILE == 0
+
+
+def test_a_decoder_with_too_few_positions_for_its_cache_is_refused(tmp_path: Path) -> None:
+    decoder = make_target(tmp_path).decoder
+    with pytest.raises(ValueError, match=r"hold 768 positions, a cache for 600 1536"):
+        Target(decoder, CONTEXT, prefill_tile=GPU_PREFILL_TILE)
 
 
 def test_a_round_never_crosses_a_tile_nor_the_context(tmp_path: Path) -> None:

@@ -41,6 +41,18 @@ def test_int4pack_multiplies_with_the_dequantised_weights(rows: int, bias: bool)
     assert float((found - exact).square().mean() / exact.square().mean()) < 1e-4
 
 
+def test_a_large_matrix_is_quantised_in_pieces_as_if_it_were_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    dense, x = Dense(matrix(208, 64)), matrix(3, 64, seed=3)
+    whole = int4.int4pack(dense)
+    monkeypatch.setattr(int4, "QUANTISED_ROWS", 64)
+    pieces = int4.int4pack(dense)
+    assert isinstance(whole, int4.Int4PackLinear)
+    assert isinstance(pieces, int4.Int4PackLinear)
+    assert torch.equal(pieces.packed, whole.packed)
+    assert torch.equal(pieces.scales_and_zeros, whole.scales_and_zeros)
+    assert torch.equal(pieces(x), whole(x))
+
+
 def test_bitsandbytes_backend_multiplies_with_its_own_codes() -> None:
     dense = Dense(matrix(128, 256))
     x = matrix(1, 256, seed=3)

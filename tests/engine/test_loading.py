@@ -14,13 +14,16 @@ import torch
 from tests.engine.answers import ask, request
 from tests.engine.models import save_model, save_pair, save_tokenizer
 
+import specdec.draft_plan
 import specdec.exactness
 import specdec.loading
 import specdec.memory
 from specdec.architecture import read_config
 from specdec.errors import CheckpointError, HubError, MemoryShortError, UsageError
-from specdec.loading import Pair, load_pair
-from specdec.memory import Memory, pair_need
+from specdec.loading import Pair, load_pair, with_draft
+from specdec.memory import Memory, PairShape, pair_need
+from specdec.model.int4 import Int4PackLinear
+from specdec.model.int8 import Int8Linear
 from specdec.options import DtypeChoice, LoadOptions
 from specdec.session import ChatSession
 from specdec.target import Execution
@@ -162,11 +165,59 @@ def test_the_int4_copy_drafts_in_bfloat16(models: tuple[Path, Path]) -> None:
     assert answer.done.statistics.drafters["int4"].accepted > 0
 
 
+def test_a_copy_without_a_head_of_its_own_has_the_targets_and_needs_less(models: tuple[Path, Path]) -> None:
+    whole, pair = (load(models, draft, exact="on") for draft in ("int4", "int4-shared-head"))
+    assert (pair.ready.draft, pair.ready.draft_kind, pair.ready.draft_backend) == ("int4-shared-head", "int4", "int4pack")
+    assert whole.drafter is not None
+    assert pair.drafter is not None
+    assert pair.drafter.decoder.weights.head is pair.target.decoder.weights.head
+    assert whole.drafter.decoder.weights.head is not whole.target.decoder.weights.head
+    assert isinstance(pair.drafter.decoder.weights.layers[0].gate_up, Int4PackLinear)
+    assert pair.ready.memory_bytes < whole.ready.memory_bytes
+    drafted, plain = (ask(ChatSession(pair), request("the quick", draft=draft)) for draft in ("model", "off"))
+    assert drafted.tokens == plain.tokens
+    assert drafted.done.statistics.drafters["int4"].accepted > 0
+    later = with_draft(load(models, exact="on"), "int4-shared-head")
+    assert later.drafter is not None
+    assert later.drafter.decoder.weights.head is later.target.decoder.weights.head
+    assert later.ready.memory_bytes == pair.ready.memory_bytes
+
+
+def test_a_target_in_eight_bits_says_that_its_text_is_another_and_is_exact_to_itself(models: tuple[Path, Path]) -> None:
+    full, rounded = (load(models, "int4", dtype=dtype, exact="on") for dtype in ("auto", "int8"))
+    assert (rounded.ready.dtype, rounded.target.cache.rows.dtype) == ("int8", torch.float32)
+    assert "8 bits" in rounded.ready.warnings[0]
+    assert rounded.ready.memory_bytes < full.ready.memory_bytes
+    for layer in rounded.target.decoder.weights.layers:
+        assert all(isinstance(linear, Int8Linear) for linear in (layer.qkv, layer.output, layer.gate_up, layer.down))
+    tokens = [1, 5, 9, 11]
+    exact, near = (pair.target.step(tokens, 0).double() for pair in (full, rounded))
+    assert 0 < float((near - exact).norm() / exact.norm()) < 0.05
+    drafted, plain = (ask(ChatSession(rounded), request("the quick", draft=draft)) for draft in ("model", "off"))
+    assert drafted.tokens == plain.tokens
+
+
+def test_a_refusal_offers_the_other_drafts_that_are_on_disk(models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for all but a model draft at the whole context; then a copy that is heavier than the sibling."""
+    others = ("nobody/nothing", str(models[1]))
+    free = pair_need(PairShape(read_config(models[0]), None, "float32", "cpu"), 640).total
+    monkeypatch.setattr(specdec.loading, "free_memory", lambda device: Memory("cpu", free, 2 * free))
+    with pytest.raises(MemoryShortError) as caught:
+        load(models, "int4", context=640, other_drafts=others)
+    assert caught.value.next_step.startswith("What would fit: a context of 512 tokens; no model draft; 8 bits a weight (dtype int8")
+    monkeypatch.setattr(specdec.loading, "free_memory", lambda device: Memory("cpu", 2 * free, 2 * free))
+    monkeypatch.setattr(specdec.memory, "int4_bytes", lambda config, group=32, head=True: 2 * free)
+    monkeypatch.setattr(specdec.draft_plan, "WORTHWHILE_TIME", 0.0)
+    with pytest.raises(MemoryShortError) as caught:
+        load(models, "int4", context=640, other_drafts=others)
+    assert caught.value.next_step.startswith(f"What would fit: the draft {models[1]}; 8 bits a weight")
+
+
 @pytest.mark.parametrize(("worthwhile", "backend"), [(0.0, None), (float("inf"), "int4pack")])
 def test_a_sibling_is_held_in_int4_where_that_is_faster(
     models: tuple[Path, Path], worthwhile: float, backend: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(specdec.loading, "WORTHWHILE_TIME", worthwhile)
+    monkeypatch.setattr(specdec.draft_plan, "WORTHWHILE_TIME", worthwhile)
     pair = load(models, models[1], exact="on")
     assert pair.ready.draft_backend == backend
     drafted, plain = (ask(ChatSession(pair), request("the quick", draft=draft)) for draft in ("model", "off"))
@@ -199,7 +250,7 @@ def test_a_context_beyond_the_model_is_cut_and_said(models: tuple[Path, Path]) -
 
 def test_without_a_wish_the_context_is_what_memory_comfortably_holds(models: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     config = read_config(models[0])
-    need = pair_need(config, None, 640, "float32", "cpu")
+    need = pair_need(PairShape(config, None, "float32", "cpu"), 640)
     monkeypatch.setattr(specdec.loading, "free_memory", lambda device: Memory("cpu", need.total, 2 * need.total))
     monkeypatch.setattr(specdec.memory, "TIGHT_SHARE", need.kv / 2 / need.total)
     ready = load(models, exact="off").ready

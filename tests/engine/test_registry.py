@@ -85,7 +85,7 @@ def test_no_user_file_is_no_error(tmp_path: Path) -> None:
         (('title = "Mine"', 'title = "Mine"\ncolour = "red"'), 4, "colour"),
         (('kind = "int4"', 'kind = "sibling"'), 8, "drafts"),
         (('kind = "int4"', 'kind = "eagle"'), 8, "drafts"),
-        (("context = 4096", 'context = 4096\ndtype = "int8"'), 6, "dtype"),
+        (("context = 4096", 'context = 4096\ndtype = "int3"'), 6, "dtype"),
     ],
 )
 def test_a_wrong_value_is_named_with_file_line_and_field(tmp_path: Path, change: tuple[str, str], line: int, field: str) -> None:

@@ -48,6 +48,11 @@ def after(calls: int) -> Callable[[], bool]:
     return lambda: next(counter) >= calls
 
 
+def reusable(pair: Pair, rows: int) -> int:
+    """Of so many rows, those behind which a prefill can begin as in a fresh session."""
+    return rows - rows % TILE if pair.exactness.execution.padded_prefill else rows
+
+
 def test_a_second_turn_reuses_all_that_is_known(sibling: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sibling, "exactness", replace(sibling.exactness, prefill_matches=True))
     session = ChatSession(sibling)
@@ -62,11 +67,28 @@ def test_a_second_turn_reuses_all_that_is_known(sibling: Pair, monkeypatch: pyte
 
 
 def test_what_was_decoded_is_read_again_where_prefill_rounds_otherwise(sibling: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sibling, "exactness", Exactness(PADDED, True, False, ""))
+    monkeypatch.setattr(sibling, "exactness", replace(sibling.exactness, prefill_matches=False))
     session = ChatSession(sibling)
     first = ask(session, request("the cat"))
     second = ask(session, request("the cat", first.text, "why?"))
     assert second.started.reused_tokens == first.started.prompt_tokens - 1
+
+
+def test_a_row_of_a_padded_prefill_keeps_its_place_in_its_chunk(sibling: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sibling, "exactness", Exactness(PADDED, True, False, ""))
+    monkeypatch.setattr(sibling.target, "execution", PADDED)
+    layer = sibling.target.decoder.weights.layers[0]
+    product = layer.qkv
+
+    def rounding_by_place(x: torch.Tensor) -> torch.Tensor:
+        places = torch.arange(len(x))[:, None] if len(x) == TILE else 0
+        return product(x) * (1 + places * 2.0**-18)
+
+    monkeypatch.setattr(layer, "qkv", rounding_by_place)
+    session = ChatSession(sibling)
+    first = ask(session, request(LONG))
+    again = same_as_fresh(session, request(LONG, first.text, "why?"))
+    assert again.started.reused_tokens == reusable(sibling, first.started.prompt_tokens - 1) > 0
 
 
 def test_a_regenerated_answer_reads_nothing_again(pair: Pair) -> None:
@@ -74,7 +96,7 @@ def test_a_regenerated_answer_reads_nothing_again(pair: Pair) -> None:
     first = ask(session, request(LONG))
     again = same_as_fresh(session, request(LONG))
     assert again.tokens == first.tokens
-    assert again.started.reused_tokens == again.started.prompt_tokens - 1
+    assert again.started.reused_tokens == reusable(pair, again.started.prompt_tokens - 1)
     assert again.progress == []
     assert len(first.progress) == first.started.prompt_tokens // TILE
     assert all(0 < event.done < event.total == first.started.prompt_tokens for event in first.progress)
@@ -110,7 +132,7 @@ def test_stopping_while_the_prompt_is_read_or_just_after(pair: Pair, calls: int)
     assert stopped.tokens == []
     assert stopped.done.statistics.tokens_per_second == 0
     again = same_as_fresh(session, request(LONG))
-    assert again.started.reused_tokens == min((calls + 1) * TILE, again.started.prompt_tokens - 1)
+    assert again.started.reused_tokens == reusable(pair, min((calls + 1) * TILE, again.started.prompt_tokens - 1))
 
 
 @pytest.mark.parametrize("events", [0, 1, 3, 6])

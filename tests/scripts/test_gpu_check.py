@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -17,23 +18,33 @@ from typing import Any
 import pytest
 import torch
 
-from gpu_checks import kernels, report, running
+from gpu_checks import kernels, loading, pair, report, running
 from gpu_checks.answering import Answered, DrawnLengths, NoisyOracle
+from gpu_checks.benching import Benched, bench, speed_ratio
+from gpu_checks.demo import SIBLING_SOURCE, load_options
+from gpu_checks.engine_process import Engine, EngineError
 from gpu_checks.exactness import Count
 from gpu_checks.findings import NO_TIME, Findings
 from gpu_checks.floors import floor_ms, int4_matrix_bytes, step_bytes
-from gpu_checks.goals import GOALS, IDLE, PLAIN_STEP, VERIFY
+from gpu_checks.goals import AUTO_CHAT, AUTO_REPETITIVE, FIRST_ANSWER, GOALS, IDLE, MEMORY_PEAK, PLAIN_STEP, VERIFY
 from gpu_checks.int4 import matrices
 from gpu_checks.limit import time_limit
+from gpu_checks.loading import loaded_at, reading
+from gpu_checks.memory import BEFORE, MOST, Peak, apart, process_bytes, watched
+from gpu_checks.rounds import methods
 from gpu_checks.setup import ROWS, Setup
 from gpu_checks.shapes import LLAMA_1B, LLAMA_8B, QWEN_06B, QWEN_4B, QWEN_8B, SHAPES, tiny
 from gpu_checks.synthetic import random_cache, random_decoder
+from gpu_checks.widened import WIDENED, widened_pair
+from specdec.benchmark.plan import BenchPlan
+from specdec.benchmark.prompts import OWN_PROMPTS, choose, read_prompts
+from specdec.events import BenchStarted, Hello, Measured, Progress, Ready, Statistics
 from specdec.model.rows import View
-from specdec.options import MAX_DRAFT_TOKENS
+from specdec.options import MAX_DRAFT_TOKENS, LoadOptions
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "gpu_check.py"
-CPU = Setup(torch.device("cpu"), tiny=True)
+CPU = Setup(torch.device("cpu"), tiny=True, widened=Path("nowhere"))
 WITHOUT_PYDANTIC = """
 import sys, runpy
 class Missing:
@@ -110,7 +121,7 @@ def test_what_needs_a_gpu_is_left_out_with_a_reason(everything: Run) -> None:
 
 def test_goal_and_measured_stand_beside_each_other_and_tiny_figures_get_no_verdict(everything: Run) -> None:
     goals = [goal for stage in everything.found["stages"].values() for goal in stage["goals"]]
-    assert {goal["key"] for goal in goals} == set(GOALS) - {IDLE}
+    assert {goal["key"] for goal in goals} == set(GOALS) - {IDLE, MEMORY_PEAK}
     assert all(goal["met"] is None for goal in goals)
     for goal in goals:
         line = f"| {goal['goal']} | {goal['how']} | {report.shown(goal['measured'])} | "
@@ -144,6 +155,14 @@ def test_steps_cover_all_shapes_rows_and_contexts(everything: Run) -> None:
     assert ratios[0]["ratio"] == pytest.approx(first[-1] / first[0])
 
 
+def test_prompts_are_read_in_large_and_small_chunks(everything: Run) -> None:
+    rows = everything.rows("prefill", "reading a prompt")
+    assert {row["chunks"] for row in rows} == {"chunks of 512", "chunks of 128"}
+    assert {row["tokens"] for row in rows} == set(CPU.contexts)
+    for row in rows:
+        assert row["share"] == pytest.approx(row["floor_ms"] / row["ms"])
+
+
 def test_int4_kernels_are_compared_with_float64(everything: Run) -> None:
     rows = everything.rows("int4", "a matrix product")
     assert {(row["matrix"], row["rows"]) for row in rows} == {(name, count) for name in matrices(CPU.shape(LLAMA_8B)) for count in ROWS}
@@ -165,11 +184,12 @@ def test_every_kernel_is_compared_with_float64_and_with_torch(tmp_path: Path) ->
     names = matrices(CPU.shape(LLAMA_8B))
     operations = {("add_norm", "hidden state"), ("swiglu", "gate and up"), ("rotate_and_write", "qkv")}
     operations |= {("decode_attention", f"context {context}") for context in CPU.contexts}
-    operations |= set(product(("skinny", "int4_product"), names))
+    operations |= set(product(("skinny", "skinny int8", "int4_product"), names))
     measured = {(row["model"], (row["kernel"], row["of"]), row["rows"], row["implementation"]) for row in rows}
     assert measured == set(product((LLAMA_8B, QWEN_8B), operations, kernels.KERNEL_ROWS, (kernels.TRITON, kernels.TORCH)))
     assert len(rows) == len(measured)
-    assert all(row["error"] < (0.02 if row["kernel"] == "int4_product" else 1e-6) for row in rows)
+    rounded = {("int4_product", kernels.TRITON): 0.02, ("int4_product", kernels.TORCH): 0.02, ("skinny int8", kernels.TORCH): 0.004}
+    assert all(row["error"] < rounded.get((row["kernel"], row["implementation"]), 1e-6) for row in rows)
     assert all(row["eager_share"] == pytest.approx(row["floor_ms"] / row["eager_ms"]) for row in rows)
 
 
@@ -189,13 +209,46 @@ def test_the_error_of_a_kernel_covers_all_it_writes() -> None:
 
 def test_rounds_and_host_measure_every_drafter(everything: Run) -> None:
     ends = everything.rows("rounds", "end to end, demo pair")
-    assert {row["drafter"] for row in ends} == {"plain", "ngram", "sibling", "int4", "auto"}
+    assert {row["method"] for row in ends} == {"plain", "ngram", "sibling", "int4", "auto"}
     (identity,) = everything.rows("rounds", "answers against plain decoding")
-    assert identity["answers"] > 0
-    assert identity["different"] == 0
+    assert (identity["engine"], identity["answers"], identity["different"]) == ("specdec", 20, 0)
     host = everything.rows("host", "a round")
     assert [row["drafter"] for row in host] == ["plain", "ngram", "sibling", "int4", "plain", "sibling"]
     assert all(row["wall_ms"] > 0 for row in host)
+
+
+def test_loading_is_timed_and_its_memory_set_beside_what_was_reckoned(everything: Run) -> None:
+    rows = everything.rows("loading", f"loading the {WIDENED}")
+    assert [row["draft"] for row in rows] == ["sibling", "int4"]
+    for row in rows:
+        assert 0 < row["calibration_seconds"] < row["first_answer_seconds"]
+        assert row["read_seconds"] + row["calibration_seconds"] <= row["load_seconds"]
+        assert 0.2 < row["memory_peak_gigabytes"] / row["memory_reckoned_gigabytes"] < 5
+    (made,) = everything.rows("loading", f"the {WIDENED}")
+    (found,) = everything.rows("pair", f"the {WIDENED}")
+    assert made["gigabytes"] == found["gigabytes"] > rows[0]["read_gigabytes_per_second"] * rows[0]["read_seconds"] > 0
+    assert made["seconds_to_make"] > 0
+    assert found["seconds_to_make"] is None
+
+
+def test_the_widened_pair_is_measured_in_turn_with_transformers(everything: Run) -> None:
+    rows = {(row["category"], row["method"]): row for row in everything.rows("pair", f"end to end, {WIDENED}")}
+    ours = {"plain", "ngram", "sibling", "int4", "auto"}
+    theirs = {"transformers", "transformers-static", "transformers-sibling", "transformers-ngram"}
+    assert set(rows) == set(product(("chat", "repetitive", "asked again", "overall"), ours | theirs))
+    identity = everything.rows("pair", "answers against plain decoding")
+    assert [(row["engine"], row["answers"]) for row in identity] == [("specdec", 2 * 3 * 5), ("transformers, greedy", 2 * 3 * 4)]
+    assert identity[0]["different"] == 0
+    goals = {(goal["key"], goal["how"]): goal["measured"] for goal in everything.found["stages"]["pair"]["goals"]}
+    for category, key in {"chat": AUTO_CHAT, "repetitive": AUTO_REPETITIVE, "asked again": AUTO_REPETITIVE}.items():
+        assert goals[key, f"{WIDENED}, greedy, {category} prompts"] == pytest.approx(rows[category, "auto"]["speedup"])
+    (static,) = everything.rows("pair", "transformers with a static cache")
+    assert min(static.values()) > 0
+
+
+def test_the_stages_of_the_widened_pair_need_nothing_of_the_app() -> None:
+    code = WITHOUT_PYDANTIC.partition("script =")[0].replace('"pydantic"', '"typer", "specchat"')
+    assert python("-c", f"{code}\nimport gpu_check, gpu_checks.loading, gpu_checks.pair, gpu_checks.rounds").stderr == ""
 
 
 def test_without_pydantic_the_stages_that_do_not_need_it_still_run(tmp_path: Path) -> None:
@@ -320,6 +373,162 @@ def test_drawn_lengths_take_every_length_there_is_room_for() -> None:
     assert {lots.choose([oracle], MAX_DRAFT_TOKENS, None, True).length for _ in range(400)} == set(range(MAX_DRAFT_TOKENS + 1))
     assert {DrawnLengths(0, 4, 4).choose([oracle], limit, None, True).length for limit in range(8)} == set(range(5))
     assert lots.choose([], 5, None, True).drafter is None
+
+
+def test_the_peak_of_memory_is_what_was_in_use_over_what_was_before() -> None:
+    peak = Peak(before=100)
+    for in_use in (90, 400, 250):
+        peak.see(in_use)
+    assert peak.growth == 300
+    assert Peak(before=100, most=90).growth == 0
+    assert (apart(95, 100), apart(100, 100), apart(110, 100)) == pytest.approx((0.05, 0, 0.1))
+
+
+def test_memory_is_looked_at_all_the_while() -> None:
+    in_use = iter([100, 120, 700, *[200] * 10_000])
+    seen: list[int] = []
+
+    def look() -> int:
+        seen.append(next(in_use))
+        return seen[-1]
+
+    with watched(look) as peak:
+        while len(seen) < 4:
+            time.sleep(0.001)
+    assert (peak.before, peak.most, peak.growth) == (100, 700, 600)
+
+
+def test_the_memory_of_a_process_is_read_where_the_system_tells_it(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "status").write_text("Name:\tpython\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n", encoding="ascii")
+    assert [process_bytes(7, field, tmp_path) for field in (BEFORE, MOST, "VmOdd")] == [2**20, 2**21, None]
+    assert process_bytes(8, MOST, tmp_path) is None
+
+
+def test_reading_is_timed_from_the_first_report_on_without_what_that_one_tells() -> None:
+    told = [("target", 30, 100), ("target", 100, 100), ("draft", 10, 50), ("draft", 50, 50), ("calibration", 0, 1)]
+    reports = [
+        (10.0 + index, Progress(stage=stage, done=done, total=total, unit="" if stage == "calibration" else "bytes"))
+        for index, (stage, done, total) in enumerate(told)
+    ]
+    assert loaded_at(reports) == 14.0
+    assert reading(reports) == (120, 4.0)
+
+
+class OnGpu(Setup):
+    """As if the CPU were a GPU."""
+
+    on_gpu = True
+
+
+def test_a_gpu_loads_with_and_without_compiled_kernels_and_is_looked_at_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    caches: list[str] = []
+    in_use = 50
+
+    def load(options: LoadOptions, kernels: str) -> loading.Loaded:
+        nonlocal in_use
+        assert options.context is None
+        caches.append(kernels)
+        in_use = 1090
+        time.sleep(0.1)
+        in_use = 50
+        told = [("target", 10, 100, "bytes"), ("target", 100, 100, "bytes"), ("calibration", 0, 1, "")]
+        reports = [(float(at), Progress(stage=s, done=d, total=t, unit=unit)) for at, (s, d, t, unit) in enumerate(told)]
+        problem = "no kernel" if options.draft == "int4" else ""
+        ready = Ready.model_construct(memory_bytes=1000, load_ms=1.0, context=64, exact=True, draft_problem=problem)
+        return loading.Loaded(reports, ready, ready_at=3.0, first_round_at=3.5, peak=7)
+
+    monkeypatch.setattr(loading, "_loaded", load)
+    monkeypatch.setattr(loading, "device_in_use", lambda device: in_use)
+    monkeypatch.setattr(loading, "widened_pair", lambda setup, found: {"target": Path("t"), "sibling": Path("s")})
+    found = findings(full_size=True)
+    loading.measure(OnGpu(torch.device("cpu"), tiny=False, widened=Path("nowhere")), found)
+    assert found.failed == []
+    assert [(each.what, each.reason) for each in found.skipped] == [("int4 draft", "no kernel")]
+    assert caches[0] == caches[1] != caches[2] == caches[3]
+    states = (loading.COMPILED_ANEW, loading.COMPILED_BEFORE)
+    expected = [(key, state) for state in states for key in (FIRST_ANSWER, MEMORY_PEAK)]
+    assert [(goal.key, goal.how.rpartition(", ")[2]) for goal in found.goals] == expected
+    assert [goal.measured for goal in found.goals] == pytest.approx([1.5, 0.04] * 2)
+    assert all(goal.met for goal in found.goals)
+
+
+def test_the_widened_pair_is_made_once_and_never_in_the_place_of_something_else(tmp_path: Path) -> None:
+    setup, found = replace(CPU, widened=tmp_path / "wide"), findings()
+    with pytest.raises(TimeoutError, match=NO_TIME):
+        widened_pair(setup, findings(seconds=0.0))
+    assert list(setup.widened.iterdir()) == []
+    folders = widened_pair(setup, found)
+    assert {path.name for path in setup.widened.iterdir()} == set(folders) == {"target", "sibling"}
+    assert widened_pair(setup, found) == folders
+    made, there = found.tables[f"the {WIDENED}"]
+    assert (made["seconds_to_make"] is None, there["seconds_to_make"]) == (False, None)
+    with pytest.raises(FileExistsError, match="is not the target"):
+        widened_pair(replace(setup, tiny=False), found)
+    folders["target"].rename(tmp_path / "away")
+    with pytest.raises(FileExistsError, match="sibling is there without"):
+        widened_pair(setup, found)
+
+
+def answered(method: str, prompt: str, tokens: int, ms: float, repeat: int = 1, category: str = "chat") -> Measured:
+    counts = Statistics.model_construct(answer_tokens=tokens, decode_ms=ms)
+    return Measured.model_construct(
+        method=method, prompt=prompt, category=category, repeat=repeat, temperature=0.0, statistics=counts, tokens=(), text=""
+    )
+
+
+def test_speeds_are_compared_over_the_prompts_that_both_answered() -> None:
+    answers = [
+        answered("auto", "a", 100, 1000, repeat=0),
+        answered("plain", "a", 100, 1000, repeat=0),
+        *(answered("auto", "a", 100, 500, repeat) for repeat in (1, 2, 3)),
+        *(answered("plain", "a", 100, ms, repeat) for repeat, ms in ((1, 1000), (2, 2000), (3, 1500))),
+        answered("auto", "only auto's", 100, 1, repeat=1),
+        answered("auto", "b", 100, 500, repeat=1, category="edit"),
+        answered("plain", "b", 100, 4000, repeat=1, category="edit"),
+    ]
+    assert speed_ratio(answers, "auto", "plain", "chat") == pytest.approx(3.0)
+    assert speed_ratio(answers, "auto", "plain", "edit") == pytest.approx(8.0)
+    assert speed_ratio(answers, "auto", "plain") == pytest.approx(4.0)
+    assert speed_ratio(answers, "auto", "gone") is None
+
+
+def test_without_the_compiler_everything_else_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    plans: list[BenchPlan] = []
+
+    def stuck_at_first(plan: BenchPlan, found: Findings) -> Benched:
+        plans.append(plan)
+        return Benched(BenchStarted.model_construct(left_out={}), [], TimeoutError("no word")) if len(plans) == 1 else Benched()
+
+    monkeypatch.setattr(pair, "bench", stuck_at_first)
+    monkeypatch.setattr(pair, "prompts", lambda setup: choose(read_prompts(OWN_PROMPTS), ["chat"], 1))
+    monkeypatch.setattr(pair, "widened_pair", lambda setup, found: {"target": Path("t"), "sibling": Path("s")})
+    found = findings()
+    pair.measure(CPU, found)
+    assert [(each.what, each.reason) for each in found.skipped] == [(pair.STATIC, "no word")]
+    assert found.failed == []
+    assert plans[0].methods[0].static_cache
+    assert plans[1].methods == plans[0].methods[1:]
+
+
+def test_a_benchmark_ends_with_the_time_of_its_stage_and_tells_what_went_wrong() -> None:
+    one = choose(read_prompts(OWN_PROMPTS), ["chat"], 1)
+    plan = BenchPlan(load=load_options(CPU, "float32"), methods=methods(SIBLING_SOURCE)[:1], prompts=tuple(one), max_tokens=4)
+    ended = bench(plan, findings(seconds=0.0))
+    assert (ended.started is None, ended.measured, ended.problem) == (False, [], None)
+    gone = bench(plan.model_copy(update={"load": plan.load.model_copy(update={"target": "nobody/nothing"})}), findings())
+    assert (gone.started, gone.measured) == (None, [])
+    assert isinstance(gone.problem, EngineError)
+    assert "nobody/nothing" in str(gone.problem)
+
+
+def test_an_engine_that_says_nothing_is_killed() -> None:
+    engine = Engine()
+    _, hello = engine.next(60.0)
+    assert isinstance(hello, Hello)
+    with pytest.raises(TimeoutError, match="said nothing"), engine:
+        engine.next(0.01)
+    assert engine.process.poll() == -signal.SIGKILL
 
 
 def test_a_time_limit_ends_work_even_if_the_first_interruption_is_swallowed() -> None:

@@ -17,7 +17,13 @@ def measure_speed(
     target: Annotated[str | None, typer.Option(metavar="SOURCE", help="A target of your own: a directory or a repository.")] = None,
     draft_model: Annotated[
         str | None,
-        typer.Option(metavar="SOURCE", help="Only this draft model: int4, one of the pair's drafts, a directory or a repository."),
+        typer.Option(
+            metavar="SOURCE", help="Only this draft model: int4, int4-shared-head, one of the pair's, a directory or a repository."
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(metavar="TYPE", help="auto, float16, bfloat16, float32, or int8, which changes the text. [default: the pair's]"),
     ] = None,
     prompts: Annotated[
         str | None, typer.Option(metavar="FILE", help="Prompts in the shape of Spec-Bench, a JSON object a line. [default: the own set]")
@@ -55,6 +61,7 @@ def measure_speed(
         pair=pair,
         target=target,
         draft_model=draft_model,
+        dtype=dtype,
         prompts=prompts,
         categories=tuple(category or ()),
         per_category=per_category,

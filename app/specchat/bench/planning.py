@@ -10,10 +10,11 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from specchat.bench.methods import COUPLED, REJECTION, methods
-from specchat.choices import DEFAULT_PAIR, INT4, checked, choose_models
+from specchat.choices import DEFAULT_PAIR, checked, choose_models
 from specdec.benchmark.plan import BenchPlan, Method
 from specdec.benchmark.prompts import OWN_PROMPTS, choose, read_prompts
 from specdec.errors import UsageError
+from specdec.memory import INT4
 from specdec.options import MAX_DRAFT_TOKENS, Drafting, LoadOptions, Sampling
 from specdec.registry import find_pair, load_registry
 
@@ -31,6 +32,7 @@ class Wanted:
     pair: str | None = None
     target: str | None = None
     draft_model: str | None = None
+    dtype: str | None = None
     prompts: str | None = None
     categories: tuple[str, ...] = ()
     per_category: int | None = None
@@ -88,7 +90,7 @@ def _models(wanted: Wanted, user_registry: Path) -> tuple[LoadOptions, dict[str,
         wanted.pair,
         wanted.target,
         wanted.draft_model,
-        dtype=None,
+        dtype=wanted.dtype,
         context=None,
         exact=wanted.exact,
     )
@@ -99,7 +101,7 @@ def _models(wanted: Wanted, user_registry: Path) -> tuple[LoadOptions, dict[str,
     else:
         pair = find_pair(load_registry(user_registry), wanted.pair or DEFAULT_PAIR)
         drafts = {draft.name: draft.source or INT4 for draft in pair.drafts}
-    return load.model_copy(update={"draft": None}), drafts
+    return load.model_copy(update={"draft": None, "other_drafts": ()}), drafts
 
 
 def _sweeps(typed: Sequence[str]) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -28,7 +28,7 @@ def examine_machine(
     from specchat.pairs import pair_row, survey
     from specchat.paths import find_paths
     from specchat.visible import visible
-    from specdec.memory import free_memory
+    from specdec.free_memory import free_memory
     from specdec.registry import find_pair, load_registry
 
     def show(section: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from specchat.bench.methods import AUTO, COUPLED, methods
-from specchat.choices import INT4, NO_DRAFT, options_for
+from specchat.choices import NO_DRAFT, options_for
 from specchat.pairs import DraftRow, PairRow
 from specdec.benchmark.plan import BenchPlan, Method
 from specdec.benchmark.prompts import OWN_PROMPTS, choose, read_prompts
@@ -46,5 +46,5 @@ def obstacle(row: PairRow) -> str:
 
 def _methods(drafts: Sequence[DraftRow]) -> tuple[Method, ...]:
     """Plain, by n-grams, with each of the drafts, and as the engine chooses with the first of them."""
-    every = methods({draft.name: draft.source or INT4 for draft in drafts}, [COUPLED], [], against_transformers=False)
+    every = methods({draft.name: draft.source or draft.kind for draft in drafts}, [COUPLED], [], against_transformers=False)
     return tuple(method for method in every if method.name == AUTO or method.drafting.draft != "auto")

@@ -6,9 +6,11 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from specchat.bench.texts import listing
+from specchat.choices import INT8
 from specchat.doctor.examination import Gains
 from specchat.doctor.plan import GREEDY
 from specchat.pairs import DraftRow, PairRow
+from specchat.pairs_table import rounding
 from specdec.benchmark.diagnosis import Finding
 from specdec.benchmark.summary import OVERALL, PLAIN, Figures, Key
 from specdec.machine_facts import Gpu, Int4Timing, MachineFacts
@@ -41,6 +43,8 @@ def pair_section(pair: PairRow, memory: Memory) -> str:
     """What a pair needs, with each draft and with none, against what is free."""
     place = "on the GPU" if memory.device == "gpu" else "in memory"
     needs = {"none": pair.need} | {draft.name: draft.need for draft in pair.drafts}
+    if pair.int8:
+        needs[INT8] = pair.int8.need
     tilde = " ~ marks an estimate." if any(need.estimated for need in needs.values()) else ""
     lines = [
         *_wrapped(f"{pair.title}, context {pair.context}; {size_text(memory.free)} free {place}.{tilde}", INDENT),
@@ -53,6 +57,7 @@ def pair_section(pair: PairRow, memory: Memory) -> str:
     for draft in pair.drafts:
         for reason in _reasons(pair, draft):
             lines += _wrapped(f"{draft.name}: {reason}", INDENT)
+    lines += _wrapped(rounding(pair), INDENT)
     return _section(f"Pair {pair.name}", lines)
 
 

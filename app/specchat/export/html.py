@@ -61,9 +61,10 @@ def safe(text: str) -> str:
 
 
 def _models(branch: list[Turn]) -> list[str]:
-    """Each pair of models on the branch, once."""
+    """Each pair of models on the branch with the target's dtype, once."""
     setups = [turn.setup for turn in branch if turn.setup]
-    return list(dict.fromkeys(" ← ".join(filter(None, (setup.target, setup.draft))) for setup in setups))
+    pairs = ((" ".join(filter(None, (setup.target, setup.dtype))), setup.draft) for setup in setups)
+    return list(dict.fromkeys(" ← ".join(filter(None, pair)) for pair in pairs))
 
 
 def _legend(runs: list[Run]) -> str:

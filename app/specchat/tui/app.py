@@ -17,6 +17,7 @@ from specchat.desk import Desk
 from specchat.downloads import Downloads
 from specchat.engine_thread import EngineThread
 from specchat.history import History
+from specchat.pair_choice import PairChoice
 from specchat.paths import Paths
 from specchat.settings import Settings
 from specchat.store import Store
@@ -24,7 +25,7 @@ from specchat.tui.commands.model import choose
 from specchat.tui.keys import check_keymap
 from specchat.tui.palette import ActionProvider
 from specchat.tui.screens.chat import ChatScreen
-from specchat.tui.screens.pairs import PairChoice, PairsScreen
+from specchat.tui.screens.pairs import PairsScreen
 from specchat.tui.screens.replay import CompareScreen
 from specchat.tui.screens.sessions import SessionsScreen
 from specchat.tui.terminal import end_on_signals
@@ -92,8 +93,7 @@ class SpecchatApp(App[int], inherit_bindings=False):
         for notice in filter(None, self._notices):
             self.chat.notice(notice, "warning")
         if self._first_run:
-            now = self.desk.settings
-            pairs = PairsScreen(self.desk.paths.user_registry, self.downloads, PairChoice(now.pair, now.draft_model, now.context), True)
+            pairs = PairsScreen(self.desk.paths.user_registry, self.downloads, PairChoice.of(self.desk.settings), True)
             self.push_screen(pairs, lambda choice: choose(self.chat, choice))
 
     def on_specchat_app_engine_spoke(self) -> None:

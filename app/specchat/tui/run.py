@@ -56,14 +56,14 @@ def settings_changes(given: Mapping[str, object]) -> dict[str, object]:
             groups["sampling"][name] = value
         elif name in Drafting.model_fields:
             groups["drafting"][name] = value
-        elif name in ("pair", "exact", "max_tokens", "system"):
+        elif name in ("pair", "dtype", "exact", "max_tokens", "system"):
             changes[name] = value
         elif name == "context_tokens":
             changes["context"] = value
         elif name == "marks":
             groups["view"]["marks"] = "style"
     if "pair" in given:
-        changes |= {"draft_model": "", "context": changes.get("context", 0)}
+        changes = {"draft_model": "", "dtype": "", "context": 0} | changes
     return changes | {name: group for name, group in groups.items() if group}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from specdec.options import Drafting, LoadOptions, Message, Options
 
@@ -23,13 +23,21 @@ class Method(Options):
     """A way of decoding.
 
     `draft` is the source of the draft model it needs (`int4` for the target's own copy), None for none. With the engine
-    `transformers` the drafting says plain (`off`), assisted (`model`) or prompt lookup (`ngram`).
+    `transformers` the drafting says plain (`off`), assisted (`model`) or prompt lookup (`ngram`); its plain decoding can keep a
+    cache of fixed size (`static_cache`), with which it compiles the decoding step on a GPU.
     """
 
     name: str
     drafting: Drafting
     draft: str | None = None
     engine: Engine = "specdec"
+    static_cache: bool = False
+
+    @model_validator(mode="after")
+    def _cache_fits(self) -> Method:
+        if self.static_cache and (self.engine, self.drafting.draft) != ("transformers", "off"):
+            raise ValueError("only plain decoding by transformers has a static cache")
+        return self
 
 
 class BenchSettings(Options):

@@ -1,4 +1,4 @@
-"""The yardstick: the same files answered by transformers' `generate`, plain, assisted or with prompt lookup."""
+"""The yardstick: the same files answered by transformers' `generate`: plain, with a static cache, assisted or with prompt lookup."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig, StaticCache
 from transformers.generation.streamers import BaseStreamer
 
 from specdec.architecture import read_config
@@ -19,14 +19,16 @@ from specdec.benchmark.answering import Answer, Answerer, Question, milliseconds
 from specdec.benchmark.plan import Method
 from specdec.compatibility import check_pair
 from specdec.errors import CheckpointError, IncompatibleDraftError, UsageError
+from specdec.free_memory import free_memory
 from specdec.hub import locate
-from specdec.loading import INT4, Pair, Report, require_beside, stored_name
-from specdec.memory import free_memory, kv_bytes, model_bytes
+from specdec.loading import Pair, Report, require_beside, stored_name
+from specdec.memory import is_copy, kv_bytes, model_bytes
 from specdec.sampling import SamplingPlan, plan
 from specdec.statistics import Tally
 from specdec.text import Detokeniser
 
 LOOKUP_TOKENS = 10  # generate() has no default; this is that of transformers' PromptLookupCandidateGenerator
+STATIC_STEP = 512
 
 
 class Reference:
@@ -37,6 +39,7 @@ class Reference:
         self._report = report
         self._directory = locate(pair.ready.target)
         self._models: dict[Path, Any] = {}
+        self._static_cache: Any = None
 
     def answerer(self, method: Method) -> Answerer:
         """How transformers answers by a method.
@@ -58,15 +61,27 @@ class Reference:
         def answer(question: Question) -> Answer:
             if assistant is not None:
                 assistant.generation_config = _assisting(drafting.draft_tokens)
-            return self._answer(target, assistant, lookup, question)
+            cache = self._emptied_cache(target, question) if method.static_cache else None
+            return self._answer(target, assistant, lookup, cache, question)
 
         return answer
+
+    def _emptied_cache(self, target: Any, question: Question) -> Any:
+        """A static cache that holds the question and its answer, the one of the last answer if it is large enough.
+
+        A compiled step is tied to the cache's place and size; `generate` by itself would make a new one for each answer.
+        """
+        needed = len(question.tokens) + question.max_tokens
+        if self._static_cache is None or self._static_cache.get_max_length() < needed:
+            self._static_cache = StaticCache(config=target.config, max_cache_len=-(-needed // STATIC_STEP) * STATIC_STEP)
+        self._static_cache.reset()
+        return self._static_cache
 
     def _draft(self, source: str | None) -> Path:
         """The directory of a draft that transformers can assist with."""
         if source is None:
             raise UsageError("The method drafts with a model but names none.")
-        if source == INT4:
+        if is_copy(source):
             raise UsageError("transformers has no INT4 copy of the target that shares its cache.")
         directory = locate(source)
         compatibility = check_pair(self._directory, directory)
@@ -102,7 +117,7 @@ class Reference:
         model.generation_config = GenerationConfig()
         return model.to(device).eval()
 
-    def _answer(self, target: Any, assistant: Any, lookup: int | None, question: Question) -> Answer:
+    def _answer(self, target: Any, assistant: Any, lookup: int | None, cache: Any, question: Question) -> Answer:
         codec = self._pair.codec
         sampling = plan(question.sampling, codec.generation_config)
         prompt = torch.tensor([question.tokens], device=target.device)
@@ -115,6 +130,7 @@ class Reference:
             attention_mask=torch.ones_like(prompt),
             generation_config=_configuration(sampling, question.max_tokens, sorted(codec.eos), lookup),
             assistant_model=assistant,
+            **({} if cache is None else {"past_key_values": cache}),
             streamer=clock,
         )
         handed = clock.handed

@@ -7,6 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from specdec.model.linear import WIDTH_STEP
+
 TILE_ROWS = 16
 TILE_OUT = 32
 HALF_BLOCK_BYTES = 256
@@ -17,19 +19,22 @@ LEAST_PART_BYTES = 2048
 SUM_BLOCK = 512
 
 
-def skinny(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x @ weight.T + bias, with every weight read once for each 16 rows.
+def skinny(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
+    """x @ weight.T * scale + bias, with every weight read once for each 16 rows.
 
-    x [rows, in], weight [out, in] contiguous, bias [out] or None, all float16, bfloat16 or float32, `in` a multiple of 16; sums are
-    float32. Returns [rows, out] in x's dtype. The order of a row's sum is a function of the weight's shape and dtype alone.
+    x [rows, in], weight [out, in] contiguous, bias [out] or None, all float16, bfloat16 or float32, `in` a multiple of `WIDTH_STEP`.
+    A weight may be int8, then with a scale [out] float32. Sums are float32. Returns [rows, out] in x's dtype. The order of a row's
+    sum is a function of the weight's shape and of both dtypes alone.
     """
     rows, width = x.shape
     outs = weight.shape[0]
-    if not weight.is_contiguous() or weight.shape[1] != width or width % 16:
+    if not weight.is_contiguous() or weight.shape[1] != width or width % WIDTH_STEP:
         raise ValueError(
-            f"a product of rows of {width} with a matrix {tuple(weight.shape)}: it must be contiguous and fit, {width} % 16 be 0"
+            f"a product of rows of {width} with a matrix {tuple(weight.shape)}: it must be contiguous and fit, {width} % {WIDTH_STEP} be 0"
         )
-    half_block = HALF_BLOCK_BYTES // weight.element_size()
+    if (weight.dtype == torch.int8) != (scale is not None):
+        raise ValueError(f"a product with a matrix of {weight.dtype}: int8, and no other dtype, has a scale")
+    half_block = HALF_BLOCK_BYTES // x.element_size()
     least = LEAST_PART_BYTES // weight.element_size()
     part = part_width(width, 2 * half_block, tiles=triton.cdiv(outs, TILE_OUT), programs=PROGRAMS, least=least)
     parts = triton.cdiv(width, part)
@@ -38,6 +43,7 @@ def skinny(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     _skinny_kernel[(triton.cdiv(rows, TILE_ROWS), triton.cdiv(outs, TILE_OUT), parts)](
         x.contiguous(),
         weight,
+        scale if parts == 1 else None,
         bias if parts == 1 else None,
         sums,
         rows,
@@ -50,7 +56,7 @@ def skinny(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         num_warps=WARPS,
         num_stages=STAGES,
     )
-    return out if parts == 1 else add_parts(sums, bias, out)
+    return out if parts == 1 else add_parts(sums, bias, out, scale)
 
 
 def part_width(width: int, block: int, *, tiles: int, programs: int, least: int) -> int:
@@ -62,10 +68,14 @@ def part_width(width: int, block: int, *, tiles: int, programs: int, least: int)
     return -(-width // (parts * block)) * block
 
 
-def add_parts(sums: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
-    """Fill `out` [rows, out] with the sum of `sums` [parts, rows, out] float32, first part first, and of the bias; returns it."""
+def add_parts(sums: Tensor, bias: Tensor | None, out: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Fill `out` [rows, out] with the sum of `sums` [parts, rows, out] float32, first part first, times the scale, and of the bias.
+
+    Returns `out`.
+    """
     parts, rows, outs = sums.shape
-    _add_parts_kernel[(rows, triton.cdiv(outs, SUM_BLOCK))](sums, bias, out, rows, outs, PARTS=parts, BLOCK=SUM_BLOCK, num_warps=4)
+    grid = (rows, triton.cdiv(outs, SUM_BLOCK))
+    _add_parts_kernel[grid](sums, scale, bias, out, rows, outs, PARTS=parts, BLOCK=SUM_BLOCK, num_warps=4)
     return out
 
 
@@ -73,6 +83,7 @@ def add_parts(sums: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
 def _skinny_kernel(
     x_ptr: tl.tensor,
     weight_ptr: tl.tensor,
+    scale_ptr: tl.tensor | None,
     bias_ptr: tl.tensor | None,
     out_ptr: tl.tensor,
     rows: tl.tensor,
@@ -85,7 +96,8 @@ def _skinny_kernel(
 ) -> None:
     """One tile of rows by outputs over one part of the inner dimension.
 
-    A block is summed up as two halves, so that two chains of products run side by side.
+    A block is summed up as two halves, so that two chains of products run side by side. Codes from -127 to 127 are exact in every
+    dtype that x may have.
     """
     row = tl.program_id(0) * TILE_ROWS + tl.arange(0, TILE_ROWS)
     first_out = tl.program_id(1) * TILE_OUT
@@ -103,15 +115,17 @@ def _skinny_kernel(
         in_left = column < width
         in_right = column + HALF_BLOCK < width
         x_left = tl.load(x_at, mask=has_row & in_left[None, :], other=0.0)
-        weight_left = tl.load(weight_at, mask=has_out & in_left[:, None], other=0.0)
+        weight_left = tl.load(weight_at, mask=has_out & in_left[:, None], other=0)
         x_right = tl.load(x_at + HALF_BLOCK, mask=has_row & in_right[None, :], other=0.0)
-        weight_right = tl.load(weight_at + HALF_BLOCK, mask=has_out & in_right[:, None], other=0.0)
-        left = tl.dot(x_left, weight_left, left, input_precision="ieee")
-        right = tl.dot(x_right, weight_right, right, input_precision="ieee")
+        weight_right = tl.load(weight_at + HALF_BLOCK, mask=has_out & in_right[:, None], other=0)
+        left = tl.dot(x_left, weight_left.to(x_left.dtype), left, input_precision="ieee")
+        right = tl.dot(x_right, weight_right.to(x_right.dtype), right, input_precision="ieee")
         x_at += 2 * HALF_BLOCK
         weight_at += 2 * HALF_BLOCK
         column += 2 * HALF_BLOCK
     total = left + right
+    if scale_ptr is not None:
+        total *= tl.load(scale_ptr + out, mask=out < outs, other=0.0)[None, :]
     if bias_ptr is not None:
         total += tl.load(bias_ptr + out, mask=out < outs, other=0.0).to(tl.float32)[None, :]
     line = tl.program_id(2).to(tl.int64) * rows + row
@@ -121,6 +135,7 @@ def _skinny_kernel(
 @triton.jit(do_not_specialize=["rows"])  # type: ignore[untyped-decorator]
 def _add_parts_kernel(
     sums_ptr: tl.tensor,
+    scale_ptr: tl.tensor | None,
     bias_ptr: tl.tensor | None,
     out_ptr: tl.tensor,
     rows: tl.tensor,
@@ -135,6 +150,8 @@ def _add_parts_kernel(
     total = tl.zeros((BLOCK,), dtype=tl.float32)
     for part in tl.static_range(PARTS):
         total += tl.load(sums_ptr + (part * rows + row).to(tl.int64) * outs + out, mask=mask, other=0.0)
+    if scale_ptr is not None:
+        total *= tl.load(scale_ptr + out, mask=mask, other=0.0)
     if bias_ptr is not None:
         total += tl.load(bias_ptr + out, mask=mask, other=0.0).to(tl.float32)
     tl.store(out_ptr + row.to(tl.int64) * outs + out, total.to(out_ptr.dtype.element_ty), mask=mask)

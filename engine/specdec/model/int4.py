@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from specdec.kernels.int4_matmul import Int4Weights
 
 GROUP = 32
+QUANTISED_ROWS = 4096
 CUDA_INNER_TILES = 8
 NF4_BLOCK = 64
 PROBE_SHAPE = (2048, 1024)
@@ -93,15 +94,18 @@ class TritonLinear:
 
 def int4pack(dense: Dense) -> Linear:
     """The matrix for torch's int4pack kernels."""
-    codes, scale, low = quantise(dense.weight)
-    zeros = low + 8 * scale
-    scales_and_zeros = torch.stack((scale, zeros), dim=-1).transpose(0, 1).contiguous().to(torch.bfloat16)
-    if dense.weight.device.type == "cpu":
-        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1)
-    else:
-        pairs = (codes[:, ::2] << 4 | codes[:, 1::2]).to(torch.uint8)
-        packed = torch.ops.aten._convert_weight_to_int4pack(pairs, CUDA_INNER_TILES)
-    return Int4PackLinear(packed, scales_and_zeros, dense.bias)
+    parts = [_int4packed(*quantise(rows)) for rows in torch.split(dense.weight, QUANTISED_ROWS)]
+    packed, scales_and_zeros = zip(*parts, strict=True)
+    return Int4PackLinear(torch.cat(packed), torch.cat(scales_and_zeros, dim=1), dense.bias)
+
+
+def _int4packed(codes: Tensor, scale: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    """Some rows of codes as the kernels want them, and [in / group, out, 2] of each group's scale and of what code 8 stands for."""
+    scales_and_zeros = torch.stack((scale, low + 8 * scale), dim=-1).transpose(0, 1).to(torch.bfloat16)
+    if codes.device.type == "cpu":
+        return torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1), scales_and_zeros
+    pairs = (codes[:, ::2] << 4 | codes[:, 1::2]).to(torch.uint8)
+    return torch.ops.aten._convert_weight_to_int4pack(pairs, CUDA_INNER_TILES), scales_and_zeros
 
 
 def nf4(dense: Dense) -> Linear:
@@ -114,9 +118,12 @@ def nf4(dense: Dense) -> Linear:
 
 def triton(dense: Dense) -> Linear:
     """The matrix for this package's own kernel."""
-    from specdec.kernels.int4_matmul import pack
+    from specdec.kernels.int4_matmul import Int4Weights, pack
 
-    return TritonLinear(pack(*quantise(dense.weight)), dense.bias)
+    parts = [pack(*quantise(rows)) for rows in torch.split(dense.weight, QUANTISED_ROWS)]
+    codes, scales = (torch.cat([getattr(part, name) for part in parts]) for name in ("codes", "scales_and_minima"))
+    outs, width = dense.weight.shape
+    return TritonLinear(Int4Weights(codes, scales, (outs, width), parts[0].group), dense.bias)
 
 
 BACKENDS: dict[str, Callable[[Dense], Linear]] = {"int4pack": int4pack, "nf4": nf4, "triton": triton}

@@ -11,6 +11,10 @@ from torch import Tensor
 
 Linear = Callable[[Tensor], Tensor]
 
+# The most rows of a round: what a product with few rows is for.
+MAX_ROWS = 16
+# What the width of a matrix must be a multiple of for such products.
+WIDTH_STEP = 16
 PACK_ROWS = 8
 
 
@@ -23,6 +27,24 @@ class Dense:
 
     def __call__(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight, self.bias)
+
+
+@dataclass(frozen=True)
+class SkinnyLinear:
+    """A matrix whose product with up to 16 rows is this package's own kernel, in which no row depends on another.
+
+    More rows take torch's own product.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if len(x) > MAX_ROWS:
+            return F.linear(x, self.weight, self.bias)
+        from specdec.kernels.matmul import skinny
+
+        return skinny(x, self.weight, self.bias)
 
 
 @dataclass(frozen=True)
@@ -47,6 +69,13 @@ def full_precision(dense: Dense) -> Linear:
     if weight.device.type == "cpu" and _onednn_has(weight.dtype):
         return OneDnnLinear(torch.ops.mkldnn._reorder_linear_weight(weight, PACK_ROWS), dense.bias)
     return dense
+
+
+def with_skinny_product(linear: Linear) -> Linear:
+    """The layer over the same matrix with the kernel for few rows; any but a `Dense` that the kernel takes stays as it is."""
+    if isinstance(linear, Dense) and linear.weight.shape[1] % WIDTH_STEP == 0:
+        return SkinnyLinear(linear.weight, linear.bias)
+    return linear
 
 
 def _onednn_has(dtype: torch.dtype) -> bool:

@@ -32,13 +32,23 @@ class Operations:
     rotate_and_write: RotateAndWrite
     split_attention: SplitAttention | None
 
+    @property
+    def in_triton(self) -> bool:
+        """Whether these are kernels, so that the others of specdec.kernels run here too."""
+        return self.split_attention is not None
+
 
 PLAIN = Operations("torch", ops.add_norm, ops.swiglu, ops.rotate_and_write, None)
 
 
+def has_kernels(device: torch.device) -> bool:
+    """Whether the kernels run on a device: on a GPU that Triton is installed for."""
+    return device.type == "cuda" and find_spec("triton") is not None
+
+
 def operations_for(device: torch.device) -> Operations:
-    """The kernels, on a GPU that Triton is installed for."""
-    return triton_operations() if device.type == "cuda" and find_spec("triton") else PLAIN
+    """The kernels, where they run."""
+    return triton_operations() if has_kernels(device) else PLAIN
 
 
 @functools.cache

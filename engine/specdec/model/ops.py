@@ -73,6 +73,8 @@ def attention(kind: AttentionKind, query: Tensor, key: Tensor, value: Tensor, bi
     kv_heads, extent, _ = key.shape
     if kind == "split":
         raise ValueError("split attention is a kernel of its own; see specdec.model.operations")
+    if kind == "fused" and query.is_cuda:
+        return fused_by_key_head(query, key, value, bias)
     if kind == "fused":
         out = F.scaled_dot_product_attention(query.transpose(0, 1)[None], key[None], value[None], attn_mask=bias, enable_gqa=True)
         return out[0].transpose(0, 1).reshape(rows, heads * head_dim)
@@ -98,6 +100,20 @@ def attention(kind: AttentionKind, query: Tensor, key: Tensor, value: Tensor, bi
     return out.transpose(0, 1).reshape(rows, heads * head_dim)
 
 
+def fused_by_key_head(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """As `attention`, each key head being a batch entry whose queries share one stretched head of keys.
+
+    torch's kernels for GPUs that take a bias do not take fewer key heads than query heads; without this it would hold all scores.
+    """
+    rows, heads, head_dim = query.shape
+    kv_heads, extent, _ = key.shape
+    group = heads // kv_heads
+    grouped = query.view(rows, kv_heads, group, head_dim).permute(1, 2, 0, 3)
+    stretched = (kv_heads, group, extent, head_dim)
+    out = F.scaled_dot_product_attention(grouped, key[:, None].expand(stretched), value[:, None].expand(stretched), attn_mask=bias)
+    return out.permute(2, 0, 1, 3).reshape(rows, heads * head_dim)
+
+
 def attention_on_one_thread(kind: AttentionKind, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
     """The same on one CPU thread, so that how the work is shared out cannot depend on how many rows there are."""
     threads = torch.get_num_threads()
@@ -119,11 +135,13 @@ def causal_table(positions: int, dtype: torch.dtype, device: torch.device) -> Te
 
 
 def causal_bias(table: Tensor, start: int, rows: int, extent: int) -> Tensor:
-    """[rows, extent]: 0 where rows at start.. may look, -inf elsewhere.
+    """[rows, extent]: 0 where rows at start.. may look, -inf elsewhere; padding rows that lie behind the extent see everything.
 
-    The extent is at most TABLE_ROWS beyond the first row; padding rows that lie behind it see everything.
+    A slice of the table, unless the extent is more than TABLE_ROWS beyond the first row.
     """
     first = start + TABLE_ROWS - extent
+    if first < 0:
+        return gathered_bias(torch.full((1,), start, device=table.device), rows, extent, None, table.dtype)
     bias = table[first : first + rows, table.shape[1] - extent :]
     return bias if len(bias) == rows else F.pad(bias, (0, 0, 0, rows - len(bias)))
 

@@ -16,8 +16,9 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from specchat.downloads import Download, Downloads
+from specchat.pair_choice import PairChoice
 from specchat.tui.screens import pairs as screen_module
-from specchat.tui.screens.pairs import PairChoice, PairsScreen
+from specchat.tui.screens.pairs import PairsScreen
 from specchat.tui.screens.pairs_text import duration
 from specchat.tui.screens.pairs_widgets import ContextPicker, Rows
 from specdec import download as transfer
@@ -34,6 +35,7 @@ LARGE = {
     "num_key_value_heads": 16,
     "max_position_embeddings": 32768,
 }
+ROUNDED = "8 bits a weight (dtype int8, whose text is not that of full precision)"
 REGISTRY = """
 [pairs.mine]
 title = "My pair"
@@ -223,7 +225,7 @@ async def test_the_need_follows_the_context_and_what_does_not_fit_says_what_woul
         assert "7.2 GB  too large" in row(pilot, "int4", "drafts")
         assert "too large" in row(pilot, "mine")
         assert "does not fit, short by 1.2 GB" in text(pilot)
-        assert words(pilot, "guidance") == "It is 1.2 GB too large for the GPU. A context of 8k would fit."
+        assert words(pilot, "guidance").startswith("It is 1.2 GB too large for the GPU. What would fit: a context of 8192 tokens; ")
         await pilot.press("enter")
         assert results(pilot) == []
         await pilot.press("left", "enter")
@@ -233,11 +235,12 @@ async def test_the_need_follows_the_context_and_what_does_not_fit_says_what_woul
 @pytest.mark.parametrize(
     ("gigabytes", "help"),
     [
-        (7.0, "A context of 2k or the draft int4 would fit."),
-        (5.0, "The draft int4 would fit."),
-        (4.5, "No model draft would fit."),
-        (3.5, "No model draft at a context of 1k would fit."),
-        (3.0, "Free some memory or pick a smaller pair."),
+        (7.0, f"What would fit: a context of 2048 tokens; the draft int4; {ROUNDED}."),
+        (5.0, f"What would fit: the draft int4; {ROUNDED} with the draft int4."),
+        (4.5, f"What would fit: the draft int4 with a context of 2048 tokens; no model draft; {ROUNDED} with the draft int4."),
+        (3.5, f"What would fit: no model draft with a context of 1024 tokens; {ROUNDED} with no model draft."),
+        (3.0, f"What would fit: {ROUNDED} with no model draft."),
+        (0.5, "Free some memory or pick a smaller pair."),
     ],
 )
 async def test_what_would_fit_instead_is_named(setting: Setting, monkeypatch: pytest.MonkeyPatch, gigabytes: float, help: str) -> None:
@@ -247,6 +250,74 @@ async def test_what_would_fit_instead_is_named(setting: Setting, monkeypatch: py
     async with shown(setting, PairChoice("mine", "small")) as pilot:
         assert "too large" in row(pilot, "small", "drafts")
         assert words(pilot, "guidance").endswith(f"too large for the GPU. {help}")
+
+
+async def test_lighter_ways_are_rows_where_the_pair_does_not_fit(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("owner/large", "owner/small"):
+        cache_repository(setting.cache, name, model_files(LARGE))
+    monkeypatch.setattr(screen_module, "free_memory", lambda: Memory("gpu", 3 * GB, 8 * GB))
+    async with shown(setting, PairChoice("mine", "int4")) as pilot:
+        assert "too large" in row(pilot, "int4-shared-head", "drafts")
+        await pilot.press("right", "down", "down", "down")
+        picked = row(pilot, "int8, no draft", "drafts")
+        assert picked.startswith("▸")
+        assert "fits" in picked or "tight" in picked
+        assert "8 bits a weight: other text than full precision" in text(pilot)
+        assert "the target in 8 bits a weight; draft: n-gram lookup only" in text(pilot)
+        assert words(pilot, "guidance") == "Enter uses it."
+        await pilot.press("enter")
+        assert results(pilot) == [PairChoice("mine", "none", 0, "int8")]
+
+
+async def test_8_bits_a_weight_are_never_picked_by_themselves(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("owner/large", "owner/small"):
+        cache_repository(setting.cache, name, model_files(LARGE))
+    monkeypatch.setattr(screen_module, "free_memory", lambda: Memory("gpu", 3 * GB, 8 * GB))
+    async with shown(setting, PairChoice("mine")) as pilot:
+        assert "● ready" in row(pilot, "int8, no draft", "drafts")
+        assert row(pilot, "small", "drafts").startswith("▸")
+        assert "too large" in row(pilot, "mine")
+        await pilot.press("enter")
+        assert results(pilot) == []
+
+
+async def test_what_is_loaded_stays_a_row_where_all_fits(setting: Setting) -> None:
+    cache_repository(setting.cache, "owner/large", model_files(LARGE))
+    async with shown(setting, PairChoice("mine", "int4", 8192, "int8")) as pilot:
+        assert row(pilot, "int8, int4", "drafts").startswith("▸")
+        await pilot.press("enter")
+        assert results(pilot) == [PairChoice("mine", "int4", 8192, "int8")]
+    async with shown(setting, PairChoice("mine", "int4-shared-head")) as pilot:
+        assert row(pilot, "int4-shared-head", "drafts").startswith("▸")
+        await pilot.press("enter")
+        assert results(pilot) == [PairChoice("mine", "int4-shared-head")]
+
+
+async def test_leaving_8_bits_a_weight_takes_the_pairs_own_dtype(setting: Setting) -> None:
+    cache_repository(setting.cache, "owner/large", model_files(LARGE))
+    async with shown(setting, PairChoice("mine", "none", 0, "int8")) as pilot:
+        await pilot.press("right", "up", "enter")
+        assert results(pilot) == [PairChoice("mine", "none")]
+
+
+async def test_another_dtype_of_the_current_pair_is_counted_and_kept(setting: Setting) -> None:
+    cache_repository(setting.cache, "owner/large", model_files(LARGE))
+    async with shown(setting, PairChoice("mine", "none")) as pilot:
+        assert "4.0 GB" in row(pilot, "no model draft", "drafts")
+    async with shown(setting, PairChoice("mine", "none", 0, "float32")) as pilot:
+        assert "7.3 GB" in row(pilot, "no model draft", "drafts")
+        await pilot.press("enter")
+        assert results(pilot) == [PairChoice("mine", "none", 0, "float32")]
+
+
+async def test_a_lighter_way_of_what_is_not_on_disk_fetches_the_target(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen_module, "free_memory", lambda: Memory("gpu", 10**6, 8 * GB))
+    async with shown(setting, PairChoice("mine", "int4-shared-head")) as pilot:
+        assert row(pilot, "int4-shared-head", "drafts").startswith("▸")
+        await pilot.press("d")
+        await wait_until(pilot, lambda: "too large" in row(pilot, "mine"))
+    assert (setting.cache / "models--owner--large").is_dir()
+    assert not (setting.cache / "models--owner--small").exists()
 
 
 async def test_the_memory_of_the_loaded_pair_counts_as_free(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

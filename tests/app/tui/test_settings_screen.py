@@ -15,6 +15,7 @@ from specdec.options import Drafting, Sampling
 
 FULL = Settings(
     pair="qwen3",
+    dtype="bfloat16",
     exact="off",
     system="Be brief.\nBe kind.",
     max_tokens=99,
@@ -61,10 +62,11 @@ async def test_everything_can_be_set_by_keyboard() -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press(*"0.7", "tab", *"40", "down", "down", "down", "down", *"12")
         await pilot.press("tab", *"200", "tab", "right", "tab", *"Be", "enter", *"kind", "tab", "left", "down", *"3", "up", "right")
-        await pilot.press("tab", "tab", "right", "tab", "right", "tab", "right", "tab", "space", "tab", "enter", "ctrl+s")
+        await pilot.press("tab", "tab", "right", "tab", "right", "tab", "left", "tab", "right", "tab", "space", "tab", "enter", "ctrl+s")
         await pilot.pause()
         assert app.given == [
             Settings(
+                dtype="int8",
                 exact="on",
                 system="Be\nkind",
                 max_tokens=200,
@@ -176,7 +178,7 @@ async def test_the_screen_says_where_the_settings_are_kept(home: Path) -> None:
     async with app.run_test():
         where = str(app.screen.query_one("#where").render())
         assert "~/config/[x]/settings.toml" in where
-        assert "exact mode needs the pair loaded anew" in where
+        assert "exact mode or precision needs the pair loaded anew" in where
 
 
 def test_every_setting_but_those_of_the_pair_is_on_the_screen() -> None:

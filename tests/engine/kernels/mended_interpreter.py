@@ -15,7 +15,7 @@ from triton.runtime import interpreter
 def mended_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tl.dot takes the bits of bfloat16 for integers, and has BLAS round a row by its place among the others, as no tensor core does.
 
-    Numpy 2.4 takes none of its numbers for the bound of a loop.
+    It makes integers of the same bits of integers that become bfloat16. Numpy 2.4 takes none of its numbers for the bound of a loop.
     """
     if torch.cuda.is_available():
         return
@@ -27,9 +27,14 @@ def mended_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
         product = np.matmul(a.data[:, None], b.data[None], dtype=total.data.dtype)[:, 0]
         return interpreter.TensorHandle(product + total.data, total.dtype.scalar)
 
+    def from_integers(builder, integers, dtype):  # type: ignore[no-untyped-def]
+        exact = builder.cast_impl(integers, tl.float32)
+        return builder.cast_impl(exact, dtype)
+
     def patch_tensor_and_index(tensor, scope):  # type: ignore[no-untyped-def]
         patch_tensor(tensor, scope)
         scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
 
     monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", product_by_row)
+    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_si_to_fp", from_integers)
     monkeypatch.setattr(interpreter, "_patch_lang_tensor", patch_tensor_and_index)

@@ -8,7 +8,8 @@ from tests.engine.kernels.mended_interpreter import mended_interpreter  # noqa: 
 from torch import Tensor
 
 from specdec.kernels.int4_matmul import CODES_PER_WORD, TILE_OUT, Int4Weights, int4_product, pack
-from specdec.model.int4 import GROUP, TOLERATED_ERROR, dequantise, quantise, triton
+from specdec.model import int4
+from specdec.model.int4 import GROUP, TOLERATED_ERROR, TritonLinear, dequantise, quantise, triton
 from specdec.model.linear import Dense
 
 TYPES = (torch.float16, torch.bfloat16)
@@ -135,3 +136,15 @@ def test_the_layer_of_the_int4_copy_is_near_the_matrix(dtype: torch.dtype, devic
     found, exact = triton(dense)(x), dense(x).float()
     assert found.dtype == dtype
     assert float((found.float() - exact).square().mean() / exact.square().mean()) < TOLERATED_ERROR
+
+
+def test_a_large_matrix_is_packed_in_pieces_as_if_it_were_one(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    dense = Dense(numbers(150, 64, seed=1).to(device, torch.float16))
+    whole = triton(dense)
+    monkeypatch.setattr(int4, "QUANTISED_ROWS", TILE_OUT)
+    pieces = triton(dense)
+    assert isinstance(whole, TritonLinear)
+    assert isinstance(pieces, TritonLinear)
+    assert torch.equal(pieces.weights.codes, whole.weights.codes)
+    assert torch.equal(pieces.weights.scales_and_minima, whole.weights.scales_and_minima)
+    assert pieces.weights.shape == whole.weights.shape

@@ -10,6 +10,8 @@ from tests.engine.kernels.mended_interpreter import mended_interpreter  # noqa: 
 from torch import Tensor
 
 from specdec.kernels.matmul import part_width, skinny
+from specdec.model.int8 import Int8Linear, int8, quantise_int8
+from specdec.model.linear import Dense, SkinnyLinear, with_skinny_product
 
 TYPES = (torch.float16, torch.bfloat16)
 WIDTHS = (16, 48, 320, 4096)
@@ -46,6 +48,19 @@ def test_product_is_within_rounding_of_float64(outs: int, width: int, rows: int,
     assert_close(found, x, weight, bias)
 
 
+@pytest.mark.parametrize("dtype", [*TYPES, torch.float32])
+@pytest.mark.parametrize(("outs", "width", "rows"), [(17, 48, 5), (40, 320, 17), (33, 4096, 2)])
+def test_product_with_codes_is_within_rounding_of_float64(
+    outs: int, width: int, rows: int, dtype: torch.dtype, device: torch.device
+) -> None:
+    x = numbers(rows, width, seed=1, dtype=dtype, device=device)
+    codes, scale = quantise_int8(numbers(outs, width, seed=2, dtype=torch.float32, device=device))
+    bias = numbers(outs, seed=3, dtype=dtype, device=device) if rows % 2 else None
+    found = skinny(x, codes, bias, scale)
+    assert found.dtype == dtype
+    assert_close(found, x, codes.double() * scale.double()[:, None], bias)
+
+
 def test_float32_is_multiplied_in_full(device: torch.device) -> None:
     x = numbers(5, 1040, seed=1, dtype=torch.float32, device=device)
     weight = numbers(33, 1040, seed=2, dtype=torch.float32, device=device)
@@ -63,6 +78,42 @@ def test_a_rows_bits_do_not_depend_on_the_rows_beside_it(outs: int, width: int, 
         kept = [place for place, row in enumerate((0, 1, 4, 15, 32)) if row < rows]
         together = skinny(x[:rows], weight, bias)[[(0, 1, 4, 15, 32)[place] for place in kept]]
         assert torch.equal(alone[kept], together)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(("outs", "width"), [(17, 320), (40, 4096)])
+def test_a_rows_bits_with_codes_do_not_depend_on_the_rows_beside_it(
+    outs: int, width: int, dtype: torch.dtype, device: torch.device
+) -> None:
+    x = numbers(16, width, seed=1, dtype=dtype, device=device)
+    codes, scale = quantise_int8(numbers(outs, width, seed=2, dtype=dtype, device=device))
+    alone = torch.cat([skinny(x[row : row + 1], codes, None, scale) for row in range(16)])
+    for rows in (2, 5, 16):
+        assert torch.equal(skinny(x[:rows], codes, None, scale), alone[:rows])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("rows", [1, 16, 17])
+def test_layers_take_the_kernel_for_few_rows_and_the_librarys_product_for_more(rows: int, dtype: torch.dtype, device: torch.device) -> None:
+    x = numbers(rows, 96, seed=1, dtype=dtype, device=device)
+    dense = Dense(numbers(40, 96, seed=2, dtype=dtype, device=device), numbers(40, seed=3, dtype=dtype, device=device))
+    layer = with_skinny_product(dense)
+    assert isinstance(layer, SkinnyLinear)
+    assert layer.weight is dense.weight
+    assert torch.equal(layer(x), skinny(x, dense.weight, dense.bias) if rows <= 16 else dense(x))
+    codes, scale = quantise_int8(dense.weight)
+    found = Int8Linear(codes, scale, dense.bias, in_triton=True)(x)
+    assert found.dtype == dtype
+    if rows <= 16:
+        assert torch.equal(found, skinny(x, codes, dense.bias, scale))
+    elif device.type == "cuda":
+        assert_close(found, x, codes.double() * scale.double()[:, None], dense.bias)
+
+
+def test_layers_that_the_kernel_does_not_take_stay_as_they_are() -> None:
+    narrow, quantised = Dense(torch.ones(16, 24)), int8(Dense(torch.ones(16, 32)))
+    assert with_skinny_product(narrow) is narrow
+    assert with_skinny_product(quantised) is quantised
 
 
 def test_rows_that_are_not_numbers_stay_by_themselves(device: torch.device) -> None:
@@ -86,6 +137,14 @@ def test_a_matrix_that_does_not_fit_is_refused(device: torch.device) -> None:
     for x, other in ((weight[:1, :32], weight), (weight[:1, :32], weight[:, :32]), (weight[:1, :24], weight[:, :24].contiguous())):
         with pytest.raises(ValueError, match="must be contiguous and fit"):
             skinny(x, other)
+
+
+def test_codes_and_their_scale_go_together(device: torch.device) -> None:
+    weight = numbers(32, 48, seed=2, dtype=torch.float16, device=device)
+    codes, scale = quantise_int8(weight)
+    for matrix, its_scale in ((codes, None), (weight, scale)):
+        with pytest.raises(ValueError, match="has a scale"):
+            skinny(weight[:1], matrix, None, its_scale)
 
 
 def test_parts_cover_the_width_and_none_is_empty() -> None:

@@ -6,11 +6,12 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from specchat.choices import INT8
 from specchat.editor import edit_text
 from specdec.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
-    from specchat.transcript import Turn
+    from specchat.transcript import Setup, Turn
     from specchat.tui.commands import Handler
     from specchat.tui.screens.chat import ChatScreen
 
@@ -91,6 +92,9 @@ def resume(screen: ChatScreen, _argument: str) -> None:
         raise UsageError("There is no answer to continue.", "Ask something first.")
     if not (last.interrupted or last.finish == "max_tokens"):
         raise UsageError("The last answer came to its own end.", "Ask on, or /retry for another answer.")
+    other = screen.desk.other_dtype(last.setup) if last.setup else ""
+    if last.setup and other and INT8 in (last.setup.dtype, other):
+        raise made_in_another(screen, last.setup, other)
     job = screen.desk.resume(last)
     screen.show_conversation()
     screen.follow_answer(job, last)
@@ -114,6 +118,12 @@ def require_idle(screen: ChatScreen) -> None:
     """Raise UsageError while an answer or a comparison is under way."""
     if screen.answering is not None or screen.watchers:
         raise UsageError("The engine is at work.", f"{screen.key('stop')} stops it.")
+
+
+def made_in_another(screen: ChatScreen, setup: Setup, loaded: str) -> UsageError:
+    """The error of an answer that was made in a dtype which is not the loaded one."""
+    again = f"Start with --dtype {setup.dtype}" if screen.desk.own_models else f"/set dtype {setup.dtype}"
+    return UsageError(f"The last answer was made in {setup.dtype}, and the pair is loaded in {loaded}.", f"{again} loads it so.")
 
 
 HANDLERS: dict[str, Handler] = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+from specchat.pair_choice import PairChoice
 from specchat.settings_file import set_value
-from specchat.tui.screens.pairs import PairChoice, PairsScreen
+from specchat.tui.screens.pairs import PairsScreen
 from specdec.errors import SpecError, UsageError
 from specdec.options import DraftChoice
 from specdec.registry import find_pair
@@ -23,11 +24,10 @@ def pairs(screen: ChatScreen, argument: str) -> None:
         spec = find_pair(screen.desk.registry(), argument)
         choose(screen, PairChoice(spec.name))
         return
-    now = screen.desk.settings
     shown = PairsScreen(
         screen.desk.paths.user_registry,
         screen.specchat.downloads,
-        PairChoice(now.pair, now.draft_model, now.context),
+        PairChoice.of(screen.desk.settings),
         first_run=False,
         loaded_bytes=screen.desk.ready.memory_bytes if screen.desk.ready else 0,
     )
@@ -39,7 +39,7 @@ def choose(screen: ChatScreen, choice: PairChoice | None) -> None:
     if choice is None:
         return
     try:
-        screen.desk.choose(choice.pair, choice.draft, choice.context)
+        screen.desk.choose(choice.pair, choice.draft, choice.context, choice.dtype)
         screen.failure = None
     except SpecError as error:
         screen.say(error)

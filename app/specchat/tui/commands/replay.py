@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from specchat.engine_thread import CallJob, Stopped
 from specchat.replay import Comparison, Step, Verdict, compare, verify
 from specchat.transcript import Turn
-from specchat.tui.commands.chat import require_idle
+from specchat.tui.commands.chat import made_in_another, require_idle
 from specchat.tui.screens.replay import CompareScreen
 from specdec.errors import SpecError, UsageError
 
@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 
 def last_answer(screen: ChatScreen) -> Turn:
-    """The last answer, if it can be decoded again with the loaded pair; raises UsageError otherwise."""
+    """The last answer, if it can be decoded again with the loaded pair in its precision; raises UsageError otherwise."""
     require_idle(screen)
     turn = screen.desk.conversation.last_answer()
     if turn is None or not turn.rounds or turn.setup is None:
         raise UsageError("There is no answer to decode again.", "Ask something first.")
     if turn.setup.pair != screen.desk.pair_name:
         raise UsageError(f"The last answer is by the pair {turn.setup.pair}.", f"Load it first: /pair {turn.setup.pair}.")
+    if other := screen.desk.other_dtype(turn.setup):
+        raise made_in_another(screen, turn.setup, other)
     return turn
 
 

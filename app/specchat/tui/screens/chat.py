@@ -35,7 +35,7 @@ from specchat.tui.widgets.legend import Legend
 from specchat.tui.widgets.prompt import Prompt, Suggestions
 from specchat.tui.widgets.statistics import StatisticsLine, StatisticsPanel
 from specchat.unexpected import unexpected
-from specdec.errors import SpecError
+from specdec.errors import MemoryShortError, SpecError
 from specdec.events import Progress
 
 if TYPE_CHECKING:
@@ -262,8 +262,9 @@ class ChatScreen(Screen[None]):
             self.show_figures()
 
     def say(self, error: SpecError) -> None:
-        """An error as one line of cause and one next action, in the conversation."""
-        self.notice(str(error), "error")
+        """An error as one line of cause and one next action, in the conversation; short memory leads to the pairs."""
+        lighter = f" {self.key('pairs')} shows what fits." if isinstance(error, MemoryShortError) else ""
+        self.notice(f"{error}{lighter}", "error")
 
     def notice(self, text: str, kind: Kind = "info") -> None:
         """A line in the conversation that is not part of it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,16 +16,18 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from specchat.choices import NO_DRAFT
+from specchat.choices import INT8
 from specchat.downloads import Download, Downloads
-from specchat.pairs import Survey, survey
+from specchat.pair_choice import PairChoice
+from specchat.pairs import Survey, Variant, fits, survey
 from specchat.tui.screens import pairs_text
-from specchat.tui.screens.pairs_offers import Offer, contexts, fits, guidance, offers
+from specchat.tui.screens.pairs_offers import Offer, contexts, guidance, offers
 from specchat.tui.screens.pairs_widgets import ContextPicker, Rows
 from specchat.tui.widgets.keybar import KeyBar
 from specchat.tui.widgets.styles import MUTED
 from specdec.errors import RegistryError
-from specdec.memory import Memory, free_memory
+from specdec.free_memory import free_memory
+from specdec.memory import Memory
 from specdec.registry import PairSpec, load_registry
 
 REFRESH_SECONDS = 0.2
@@ -36,15 +37,6 @@ GREETING = Content.assemble(
     ": a small model guesses ahead, a large one checks.\n",
     ("Enter starts with the demo pair; Down shows larger ones.", MUTED),
 )
-
-
-@dataclass(frozen=True)
-class PairChoice:
-    """A pair as picked: `draft` is one of its drafts, `none` for no model draft, or empty for its first; `context` 0 is its own."""
-
-    pair: str
-    draft: str = ""
-    context: int = 0
 
 
 class PairsScreen(ModalScreen[PairChoice | None]):
@@ -68,7 +60,7 @@ class PairsScreen(ModalScreen[PairChoice | None]):
     PairsScreen #drafts-head { padding: 0 2; text-style: bold; text-wrap: nowrap; }
     PairsScreen #drafts-about { padding: 0 2; margin-bottom: 1; }
     PairsScreen #downloads { padding: 0 2; max-height: 6; }
-    PairsScreen #guidance { padding: 0 2; min-height: 1; max-height: 3; }
+    PairsScreen #guidance { padding: 0 2; min-height: 1; max-height: 5; }
     PairsScreen #guidance.-asked { text-style: bold; color: $text-warning; }
     PairsScreen.-narrow #panes { layout: vertical; }
     PairsScreen.-narrow .pane { border: none; border-top: solid $foreground 30%; }
@@ -109,7 +101,7 @@ class PairsScreen(ModalScreen[PairChoice | None]):
         self._loaded_bytes = loaded_bytes
         self._found: dict[str, Survey] = {}
         self._memory = Memory("cpu", 0, 0)
-        self._picks: dict[str, tuple[str, int]] = {current.pair: (current.draft, current.context)}
+        self._picks = {current.pair: current}
         self._progress: dict[str, Download] = downloads.all()
         self._keys: list[bool] = []
         self._timer: Timer
@@ -146,6 +138,9 @@ class PairsScreen(ModalScreen[PairChoice | None]):
             pairs = load_registry(self._user_registry)
         except RegistryError as problem:
             error, pairs = problem, load_registry()
+        if self._current.pair in pairs and self._full_precision:
+            spec = pairs[self._current.pair]
+            pairs[spec.name] = spec.model_copy(update={"dtype": self._full_precision})
         self._survey(list(pairs.values()), error)
 
     def _survey(self, pairs: list[PairSpec], error: RegistryError | None = None) -> None:
@@ -177,23 +172,40 @@ class PairsScreen(ModalScreen[PairChoice | None]):
         return None if index is None or not self._found else list(self._found.values())[index]
 
     def _offers(self, found: Survey) -> list[Offer]:
-        return offers(found, self._memory, self._length(found), self._progress.get(found.spec.name))
+        return offers(found, self._memory, self._length(found), self._progress.get(found.spec.name), self._choice(found).way)
 
     def _offer(self, found: Survey) -> Offer:
         listed = self._offers(found)
         return listed[self._picked(found, listed)]
 
+    def _choice(self, found: Survey) -> PairChoice:
+        return self._picks.get(found.spec.name) or PairChoice(found.spec.name)
+
     def _length(self, found: Survey) -> int:
-        return self._picks.get(found.spec.name, ("", 0))[1] or found.spec.context
+        return self._choice(found).context or found.spec.context
+
+    @property
+    def _full_precision(self) -> str:
+        """The dtype that was chosen for the current pair; empty for its own."""
+        return "" if self._current.dtype == INT8 else self._current.dtype
+
+    def _chosen(self, found: Survey, variant: Variant, context: int) -> PairChoice:
+        """What a pick of a way to run a pair, at a context in tokens, stands for."""
+        dtype = INT8 if variant.int8 else self._full_precision if found.spec.name == self._current.pair else ""
+        return PairChoice(found.spec.name, variant.name, 0 if context == found.spec.context else context, dtype)
 
     def _picked(self, found: Survey, listed: list[Offer]) -> int:
-        """Which of its offers is picked: the user's, else the first that is ready, else the first."""
-        name, _ = self._picks.get(found.spec.name, ("", 0))
-        ready = [index for index, offer in enumerate(listed) if offer.status == "ready"]
-        return next((index for index, offer in enumerate(listed) if offer.draft == name), ready[0] if ready else 0)
+        """Which of its offers is picked: the user's, else the first that is ready, else the first; 8 bits a weight never by itself."""
+        choice = self._choice(found)
+        if choice.way.int8 and listed[-1].variant.int8:
+            return len(listed) - 1
+        full = [(index, offer) for index, offer in enumerate(listed) if not offer.variant.int8]
+        named = [index for index, offer in full if offer.variant.name == choice.draft]
+        ready = [index for index, offer in full if offer.status == "ready"]
+        return next(iter(named + ready), 0)
 
-    def _pick(self, found: Survey, draft: str, context: int) -> None:
-        self._picks[found.spec.name] = (draft, context)
+    def _pick(self, found: Survey, variant: Variant, context: int) -> None:
+        self._picks[found.spec.name] = self._chosen(found, variant, context)
         self.query_one("#guidance").remove_class("-asked")
         self._show_all()
 
@@ -219,7 +231,7 @@ class PairsScreen(ModalScreen[PairChoice | None]):
         drafts.show([pairs_text.draft_line(each) for each in listed], picked)
         self.query_one("#drafts-about", Static).update(pairs_text.draft_about(offer))
         lengths = sorted({*contexts(found), context})
-        fitting = [length for length in lengths if fits(found, offer.draft, self._memory, length)]
+        fitting = [length for length in lengths if fits(found, offer.variant, self._memory, length)]
         self.query_one(ContextPicker).show(lengths, fitting, context, offer, self._memory)
         self.query_one("#guidance", Static).update(pairs_text.plain(guidance(found, offer, self._memory, context)))
         self._show_keys()
@@ -282,13 +294,13 @@ class PairsScreen(ModalScreen[PairChoice | None]):
             return
         listed = self._offers(found)
         if index != self._picked(found, listed):
-            self._pick(found, listed[index].draft, self._length(found))
+            self._pick(found, listed[index].variant, self._length(found))
 
     @on(ContextPicker.Picked)
     def _context_changed(self, picked: ContextPicker.Picked) -> None:
         found = self._pair
         if found is not None:
-            self._pick(found, self._offer(found).draft, picked.context)
+            self._pick(found, self._offer(found).variant, picked.context)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool:
         """Hide what has no use for the pair that is picked."""
@@ -316,16 +328,15 @@ class PairsScreen(ModalScreen[PairChoice | None]):
         if offer.status != "ready":
             self.query_one("#guidance").add_class("-asked")
             return
-        context = self._length(found)
-        self.dismiss(PairChoice(found.spec.name, offer.draft, 0 if context == found.spec.context else context))
+        self.dismiss(self._chosen(found, offer.variant, self._length(found)))
 
     def action_download(self) -> None:
         """Fetch what the picked draft and its target lack."""
         found = self._pair
         if found is not None:
-            draft = self._offer(found).draft
-            self._downloads.start(found.spec, "" if draft == NO_DRAFT else draft)
-            self._pick(found, draft, self._length(found))
+            variant = self._offer(found).variant
+            self._downloads.start(found.spec, variant.name if variant.kind == "sibling" else "")
+            self._pick(found, variant, self._length(found))
             self._wake()
 
     def action_pause(self) -> None:

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from specchat.choices import NO_DRAFT
 from specchat.downloads import Download
-from specchat.pairs import NeedRow, Survey, need, pair_row
-from specdec.memory import Memory, PairNeed, judge, size_text
+from specchat.pairs import (
+    Kind,
+    NeedRow,
+    Survey,
+    Variant,
+    draft_row,
+    fits,
+    need,
+    rounded,
+    sharing_head,
+    to_fetch,
+    variants,
+)
+from specdec.memory import INT4, Memory, PairNeed, Way, offer_text, place_text, size_text
+from specdec.memory import offers as fitting_ways
 
 Status = Literal["ready", "to fetch", "queued", "downloading", "paused", "failed", "too large", "incompatible", "unsupported"]
 SHORTEST, LONGEST, LONGEST_GUESS = 2**10, 2**17, 2**15
+ABOUT: dict[Kind, str] = {
+    "none": "n-gram lookup only",
+    "int4": "the target's own weights in 4 bits",
+    "int4-shared-head": "the target's own weights in 4 bits, but for its output head: lighter",
+}
 
 
 @dataclass(frozen=True)
 class Offer:
-    """One way to run a pair: `draft` is a name or `none`; `reasons` tell why the draft cannot serve, or what to know of it.
+    """One way to run a pair; `reasons` tell why the draft cannot serve, or what to know of it.
 
     `bytes_to_fetch` counts target and draft; `percent` is that of a download under way, None while its size is unknown.
     """
 
-    draft: str
+    variant: Variant
     about: str
     status: Status
     on_disk: bool
@@ -33,25 +49,27 @@ class Offer:
     percent: int | None = None
 
 
-def offers(found: Survey, memory: Memory, context: int, download: Download | None) -> list[Offer]:
-    """All ways to run a pair at a context in tokens: its drafts, best first, then none."""
-    row = pair_row(found, memory, context)
+def offers(found: Survey, memory: Memory, context: int, download: Download | None, picked: Way) -> list[Offer]:
+    """All ways to run a pair at a context in tokens: its drafts, best first, then none, and lighter ones where these do not fit.
+
+    `picked`, by the name of a draft, stays among them.
+    """
     percent = 100 * download.done // download.total if download is not None and download.total else None
     listed = []
-    for survey, draft in zip((*found.drafts, None), (*row.drafts, None), strict=True):
-        on_disk = row.on_disk and (draft is None or draft.on_disk)
-        needed = row.need if draft is None else draft.need
-        compatible = draft is None or draft.compatible != "no"
+    for variant in variants(found, memory, context, picked):
+        row = draft_row(found, variant, memory, context)
+        on_disk = found.state.complete and row.on_disk
+        source = row.source or ABOUT[variant.kind]
         listed.append(
             Offer(
-                draft=NO_DRAFT if draft is None else draft.name,
-                about="n-gram lookup only" if draft is None else draft.source or "the target's own weights in 4 bits",
-                status=_status(found.problem, on_disk, compatible, needed.fit != "does not fit", download),
+                variant=variant,
+                about=f"the target in 8 bits a weight; draft: {source}" if variant.int8 else source,
+                status=_status(found.problem, on_disk, row.compatible != "no", row.need.fit != "does not fit", download),
                 on_disk=on_disk,
-                bytes_to_fetch=row.bytes_to_fetch + (0 if draft is None else draft.bytes_to_fetch),
-                need=needed,
-                parts=need(found, survey, memory, context)[0],
-                reasons=() if draft is None else draft.reasons,
+                bytes_to_fetch=to_fetch(found.spec.download_bytes, found.state) + row.bytes_to_fetch,
+                need=row.need,
+                parts=need(found, variant, memory, context)[0],
+                reasons=row.reasons,
                 percent=percent,
             )
         )
@@ -63,12 +81,6 @@ def contexts(found: Survey) -> list[int]:
     limit = found.config.max_positions if found.config else max(LONGEST_GUESS, found.spec.context)
     powers = {SHORTEST << step for step in range((LONGEST // SHORTEST).bit_length())}
     return sorted({length for length in powers if length <= limit} | {found.spec.context})
-
-
-def fits(found: Survey, draft: str, memory: Memory, context: int) -> bool:
-    """Whether a pair fits into memory with a draft, by its name, at a context in tokens."""
-    survey = next((each for each in found.drafts if each.spec.name == draft), None)
-    return judge(need(found, survey, memory, context)[0], memory) != "does not fit"
 
 
 def guidance(found: Survey, offer: Offer, memory: Memory, context: int) -> str:
@@ -109,31 +121,23 @@ def _status(problem: str, on_disk: bool, compatible: bool, fits: bool, download:
 
 
 def _shortage(found: Survey, offer: Offer, memory: Memory, context: int) -> str:
-    """How much memory is missing, and which other draft or context would fit."""
-    place = "the GPU" if memory.device == "gpu" else "memory"
-    about = "about " if offer.need.estimated else ""
-    short = f"It is {about}{size_text(-offer.need.spare_bytes)} too large for {place}."
-    hints = list(_fitting(found, offer, memory, context))
-    return f"{short} {' or '.join(hints)} would fit." if hints else f"{short} Free some memory or pick a smaller pair."
+    """How much memory is missing, and which of the contexts, drafts and precisions to pick from would fit.
 
-
-def _fitting(found: Survey, offer: Offer, memory: Memory, context: int) -> Iterator[str]:
-    """The longest context that fits with the same draft, and the other draft that fits at the longest one, where it is longer still.
-
-    Once the offer is on disk, so must the other draft be.
+    Once the offer is on disk, so must the other drafts be.
     """
-    at_hand = [draft for draft in found.drafts if draft.state.complete or not offer.on_disk]
-    drafts = [draft.spec.name for draft in at_hand if draft.compatible != "no"]
-    lengths = [length for length in contexts(found) if length <= context]
-    longest = {
-        name: max((length for length in lengths if fits(found, name, memory, length)), default=0)
-        for name in (offer.draft, *drafts, NO_DRAFT)
-    }
-    same = longest.pop(offer.draft)
-    if same:
-        yield f"A context of {context_text(same)}"
-    best = max(longest, key=lambda name: longest[name], default=NO_DRAFT)
-    if longest.get(best, 0) > same:
-        words = "no model draft" if best == NO_DRAFT else f"the draft {best}"
-        at = "" if longest[best] == context else f" at a context of {context_text(longest[best])}"
-        yield f"{words}{at}" if same else f"{words[0].upper()}{words[1:]}{at}"
+    about = "about " if offer.need.estimated else ""
+    short = f"It is {about}{size_text(-offer.need.spare_bytes)} too large for {place_text(memory)}."
+    at_hand = [draft for draft in found.drafts if draft.compatible != "no" and (draft.state.complete or not offer.on_disk)]
+    lighter = [sharing_head(draft) for draft in at_hand if draft.config == INT4]
+    others = [*lighter, *at_hand] if offer.variant.kind == "int4" else [*at_hand, *lighter]
+    drafts = {draft.spec.name: draft for draft in (*others, *filter(None, (offer.variant.draft,)))}
+    lengths = sorted(length for length in {*contexts(found), context} if length <= context)
+
+    def longest(way: Way) -> int:
+        variant = Variant(drafts[way.draft] if way.draft is not None else None, way.int8)
+        return max((length for length in lengths if fits(found, variant, memory, length)), default=0)
+
+    asked = Way(offer.variant.draft.spec.name if offer.variant.draft else None, offer.variant.int8 or rounded(found))
+    names = [draft.spec.name for draft in others]
+    hints = [offer_text(asked, way, context, fitting) for way, fitting in fitting_ways(asked, names, context, longest)]
+    return f"{short} What would fit: {'; '.join(hints)}." if hints else f"{short} Free some memory or pick a smaller pair."

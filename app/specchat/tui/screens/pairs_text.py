@@ -8,9 +8,9 @@ from itertools import pairwise
 from textual.content import Content
 from textual.style import Style
 
-from specchat.choices import NO_DRAFT
+from specchat.choices import INT8
 from specchat.downloads import Download
-from specchat.pairs import Survey
+from specchat.pairs import LOSS, Survey, Variant
 from specchat.tui.screens.pairs_offers import Offer, Status, context_text
 from specchat.tui.widgets.styles import MUTED
 from specchat.visible import visible
@@ -40,7 +40,8 @@ COLOURS: dict[Status, str] = {
 }
 PARTS = (("target", "█", "$primary"), ("draft", "▓", "$accent"), ("kv", "▒", "$success"), ("workspace", "░", MUTED))
 PART_NAMES = {"kv": "cache", "workspace": "runtime"}
-DRAFT_HEAD = "Draft          State                  Needs  Memory"
+DRAFT_HEAD = "Draft            State                  Needs  Memory"
+DRAFT_WIDTH = 16
 CONTEXT = "context"
 
 
@@ -70,12 +71,22 @@ def pair_line(found: Survey, offer: Offer, width: int, with_title: bool) -> Cont
 
 
 def draft_line(offer: Offer) -> Content:
-    """A draft among the choices: its name, state, need, and whether that fits; columns as in `DRAFT_HEAD`."""
-    name = plain("no model draft" if offer.draft == NO_DRAFT else offer.draft, "bold").truncate(14, ellipsis=True)
+    """A draft among the choices: its name, state, need, and whether that fits; columns as in `DRAFT_HEAD`.
+
+    Below 8 bits a weight stands what that costs.
+    """
+    name = plain(variant_name(offer.variant), "bold").truncate(DRAFT_WIDTH, ellipsis=True)
     need = f"{'~' if offer.need.estimated else ''}{size_text(offer.need.total_bytes)}"
     fit = "too large" if offer.need.fit == "does not fit" else offer.need.fit
     words = Content.styled(f"{GLYPHS[offer.status]} {status(offer)}".ljust(19), COLOURS[offer.status])
-    return Content.assemble(name.pad_right(15 - name.cell_length), words, f"{need:>9}  {fit}")
+    line = Content.assemble(name.pad_right(DRAFT_WIDTH + 1 - name.cell_length), words, f"{need:>9}  {fit}")
+    return Content("\n").join([line, Content.styled(f"  {LOSS}", "$text-warning")]) if offer.variant.int8 else line
+
+
+def variant_name(variant: Variant) -> str:
+    """A way to run a pair, by its draft: `int8, int4-shared-head`."""
+    draft = variant.draft.spec.name if variant.draft else "no draft" if variant.int8 else "no model draft"
+    return f"{INT8}, {draft}" if variant.int8 else draft
 
 
 def draft_about(offer: Offer) -> Content:

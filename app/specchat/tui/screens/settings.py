@@ -16,7 +16,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Input, Label, Static, TextArea
 
-from specchat.settings import Marks, Settings, flatten
+from specchat.settings import Dtype, Marks, Settings, flatten
 from specchat.settings_file import set_value, value_text
 from specchat.tui.widgets.choice import Choice
 from specchat.visible import visible
@@ -28,7 +28,7 @@ LOSSY = "Lossy: the answer may differ from the target's own. The other two rules
 
 @dataclass(frozen=True)
 class Row:
-    """One setting on the screen; without `values` it is typed, and `empty` stands where nothing is."""
+    """One setting on the screen; without `values` it is typed, and `empty` stands where nothing is, or for the empty value."""
 
     name: str
     label: str
@@ -56,6 +56,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("drafting.draft_tokens", "Draft tokens", "In a round, up to 15", empty="controller's pick"),
         Row("drafting.accept", "Accept rule", "What lets a drafted token stay", ("coupled", "rejection", "threshold")),
         Row("exact", "Exact mode", "The same bits with and without drafts", get_args(ExactChoice)),
+        Row("dtype", "Precision", "int8 takes less memory; its text is another", get_args(Dtype), empty="the pair's own"),
     ),
     "View": (
         Row("view.marks", "Token marks", "Where each token came from", get_args(Marks)),
@@ -114,7 +115,7 @@ class Field(Vertical):
         elif self.row.name == "view.theme":
             yield Choice(sorted(self.app.available_themes), self._value)
         elif self.row.values:
-            yield Choice(self.row.values, self._value or self.row.values[0])
+            yield Choice([value or self.row.empty for value in self.row.values], self._value or self.row.values[0] or self.row.empty)
         else:
             yield Input(self._value, placeholder=self.row.empty, compact=True)
 
@@ -129,7 +130,9 @@ class Field(Vertical):
         if not self.query(Choice):
             return self.query_one(Input).value
         chosen = self.query_one(Choice).value
-        return f"threshold:{self.query_one(Input).value}" if chosen == "threshold" else chosen
+        if chosen == "threshold":
+            return f"threshold:{self.query_one(Input).value}"
+        return "" if chosen == self.row.empty else chosen
 
     def say(self, wrong: str) -> None:
         """Show what is wrong with the value; nothing for an empty text."""
@@ -188,7 +191,9 @@ class SettingsScreen(ModalScreen[Settings | None]):
             with Vertical(id="foot"):
                 yield Static(id="hint", markup=False)
                 yield Static(
-                    f"Kept in {visible(_short(self._path))}. A change of exact mode needs the pair loaded anew.", id="where", markup=False
+                    f"Kept in {visible(_short(self._path))}. A change of exact mode or precision needs the pair loaded anew.",
+                    id="where",
+                    markup=False,
                 )
                 with Horizontal(id="buttons"):
                     yield Button("Save  Ctrl+S", id="save", variant="primary", compact=True)
