@@ -108,9 +108,9 @@ class EngineClient:
             assert process.stdin is not None
             assert process.stdout is not None
             engine = _Engine(process, process.stdin, process.stdout, log_start)
-        self._engine = engine
-        self._reader = threading.Thread(target=self._read, args=(engine,), name="engine-reader", daemon=True)
-        self._reader.start()
+        reader = threading.Thread(target=self._read, args=(engine,), name="engine-reader", daemon=True)
+        reader.start()
+        self._reader, self._engine = reader, engine
         try:
             self.hello = self._greeting(engine, timeout)
         except BaseException:

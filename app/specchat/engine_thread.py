@@ -8,10 +8,13 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from specchat.answer import Watch, error_of, load
 from specchat.client import EngineClient
 from specchat.replay import Step
+from specchat.unexpected import unexpected
 from specdec.errors import SpecError, UsageError
 from specdec.events import Chat, Count, Error, Event, Ready
 from specdec.options import LoadOptions
@@ -93,12 +96,14 @@ Report = Begun | Said | Stepped | Ended
 class EngineThread:
     """Runs jobs in order; `wake` is called, from any thread, when there are reports and `take` has not been called since.
 
-    A lost engine is started, and its pair loaded, again by the next job that needs it.
+    A lost engine is started, and its pair loaded, again by the next job that needs it. An error that nobody foresaw ends its job like
+    any other, and its traceback goes to `log`.
     """
 
-    def __init__(self, client: EngineClient, wake: Callable[[], None]) -> None:
+    def __init__(self, client: EngineClient, wake: Callable[[], None], log: Path) -> None:
         self._client = client
         self._wake = wake
+        self._log = log
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._reports: deque[Report] = deque()
         self._lock = threading.Lock()
@@ -180,11 +185,7 @@ class EngineThread:
             self._stop.clear()
             self._current = job
             self._report(Begun(job))
-            error: SpecError | None = None
-            try:
-                self._do(job)
-            except SpecError as failure:
-                error = failure
+            error = self._failure(partial(self._do, job))
             self._current = None
             self._report(Ended(job, error))
 
@@ -192,13 +193,23 @@ class EngineThread:
         if self._loaded is None or not self._client.alive or not self._jobs.empty():
             self._report(Ended(job, dropped=True))
             return
-        error: SpecError | None = None
-        try:
+
+        def count() -> None:
             for event in self._client.events(self._client.send(job.count)):
                 self._report(Said(job, event))
-        except SpecError as failure:
-            error = failure
-        self._report(Ended(job, error))
+
+        self._report(Ended(job, self._failure(count)))
+
+    def _failure(self, work: Callable[[], None]) -> SpecError | None:
+        """Why something failed, None if it did not."""
+        try:
+            work()
+        except Exception as error:
+            return self._typed(error)
+        return None
+
+    def _typed(self, error: Exception) -> SpecError:
+        return error if isinstance(error, SpecError) else unexpected(error, self._log)
 
     def _do(self, job: LoadJob | ChatJob | CallJob) -> None:
         def watch(event: Event) -> None:
@@ -241,8 +252,11 @@ class EngineThread:
                     raise error_of(event)
                 job.record(event)
                 watch(event)
-        except SpecError as error:
-            job.record(Error.of(error))
-            raise
+        except Exception as error:
+            failure = self._typed(error)
+            if failure is not error:
+                self._client.stop(self._request)
+            job.record(Error.of(failure))
+            raise failure from error
         finally:
             self._request = 0

@@ -31,7 +31,7 @@ class Listener:
         self.wakes = 0
         self.reports: list[Report] = []
         self.recorded: list[Event] = []
-        self.thread = EngineThread(EngineClient(tmp_path / "engine.log", (*FAKE_ENGINE, mode, argument)), self.wake)
+        self.thread = EngineThread(EngineClient(tmp_path / "engine.log", (*FAKE_ENGINE, mode, argument)), self.wake, tmp_path / "app.log")
 
     def wake(self) -> None:
         self.wakes += 1
@@ -215,9 +215,32 @@ def test_a_count_gives_way_to_what_waits(listen: Callable[..., Listener]) -> Non
     assert [counted.tokens for counted in listener.said(Counted)] == [20]
 
 
+def test_an_error_nobody_foresaw_ends_its_job_and_the_next_one_runs(tmp_path: Path, listen: Callable[..., Listener]) -> None:
+    listener = listen("echo")
+    listener.thread.submit(LoadJob(LOAD))
+    recorded: list[Event] = []
+
+    def record(event: Event) -> None:
+        recorded.append(event)
+        if isinstance(event, Round):
+            raise ValueError("a full moon")
+
+    broken = ChatJob(Chat(messages=(Message(role="user", content="hello"),)), record)
+    listener.thread.submit(broken)
+    error = listener.ended(broken).error
+    assert error is not None
+    assert "ValueError: a full moon" in error.cause
+    assert "a full moon" in (tmp_path / "app.log").read_text()
+    assert recorded[-1].type == "error"
+    listener.reports.clear()
+    assert listener.ended(listener.chat()).error is None
+    assert len(listener.said(Done)) == 1
+    assert len({round_.id for round_ in listener.said(Round)}) == 1
+
+
 def test_closing_leaves_no_process_behind(tmp_path: Path) -> None:
     client = EngineClient(tmp_path / "engine.log", (*FAKE_ENGINE, "ignore-stop"))
-    thread = EngineThread(client, lambda: None)
+    thread = EngineThread(client, lambda: None, tmp_path / "app.log")
     thread.submit(LoadJob(LOAD))
     thread.submit(ChatJob(Chat(messages=(Message(role="user", content="x"),)), lambda event: None))
     thread.close(seconds=0.5)

@@ -62,7 +62,7 @@ class SpecchatApp(App[int], inherit_bindings=False):
         first_run: bool,
     ) -> None:
         super().__init__()
-        thread = EngineThread(EngineClient(paths.engine_log, engine), self._wake)
+        thread = EngineThread(EngineClient(paths.engine_log, engine), self._wake, paths.app_log)
         self.desk = Desk(paths, store, settings, thread, self._complain)
         self.desk.own_models = own_models
         self.downloads = Downloads()
