@@ -21,7 +21,7 @@ from inflation.shapes import SHAPES, WideShape
 from pair_quality.acceptance import Acceptance
 from pair_quality.answering import Answer, Way, answer
 from pair_quality.prompts import Prompt, conversation
-from specdec import loading
+from specdec import draft_plan
 from specdec.architecture import read_config, read_json
 from specdec.checkpoint import load_weights, weight_files
 from specdec.errors import IncompatibleDraftError, UsageError
@@ -139,7 +139,7 @@ def test_the_widened_pair_says_and_accepts_the_same(wide: dict[str, Path], monke
     def no_int4(device: str, dtype: torch.dtype) -> None:
         raise IncompatibleDraftError("A sibling in full precision has the same drafts in both pairs.")
 
-    monkeypatch.setattr(loading, "choose_backend", no_int4)
+    monkeypatch.setattr(draft_plan, "choose_backend", no_int4)
     small, large = answers(DEMO["target"], DEMO["sibling"]), answers(wide["target"], wide["sibling"])
     assert [each.text for each in large] == [each.text for each in small]
     counts = [Acceptance.of(each.statistics) for each in large]
