@@ -55,7 +55,7 @@ Play = Callable[[Driver], Awaitable[None]]
 class ScriptedEngine:
     """In the place of an EngineThread: loads at once, and answers what `answer` is told."""
 
-    def __init__(self, _client: EngineClient, wake: Callable[[], None]) -> None:
+    def __init__(self, _client: EngineClient, wake: Callable[[], None], _log: Path) -> None:
         self._wake = wake
         self._reports: deque[Report] = deque()
         self.current: Job | None = None
