@@ -6,6 +6,7 @@ function of context and seed alone, and a draft that draws with the same noise a
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,8 +95,15 @@ class Sampler:
         """
         if self.greedy:
             return self._penalise(logits, drafted).argmax(-1)
-        warped = self.warp(logits, drafted)
-        return (warped + self.gumbel(position, logits.shape[0], stream)[:, : logits.shape[1]]).argmax(-1)
+        gumbel = self.gumbel(position, logits.shape[0], stream)[:, : logits.shape[1]]
+        tempered = self._temper(logits, drafted)
+        if logits.is_cuda:
+            return (self._truncate(tempered) + gumbel).argmax(-1)
+        drawn = (tempered + gumbel).argmax(-1)
+        outside = self._truncated(tempered, drawn)
+        if outside is not None and bool(outside.any()):
+            drawn[outside] = (self._truncate(tempered[outside]) + gumbel[outside]).argmax(-1)
+        return drawn
 
     def probabilities(self, logits: Tensor, drafted: Tensor) -> Tensor:
         """The distribution each row is drawn from, [rows, vocab] float32; one-hot when greedy."""
@@ -106,17 +114,44 @@ class Sampler:
 
     def warp(self, logits: Tensor, drafted: Tensor) -> Tensor:
         """Penalised, tempered logits in float32, -inf where top-k, top-p or min-p leave a token out (in that order)."""
+        return self._truncate(self._temper(logits, drafted))
+
+    def _temper(self, logits: Tensor, drafted: Tensor) -> Tensor:
+        """Penalised, tempered logits in float32, -inf where top-k leaves a token out."""
         plan = self.plan
-        warped = self._penalise(logits, drafted).float() / plan.temperature
-        if 0 < plan.top_k < warped.shape[-1]:
-            smallest = warped.topk(plan.top_k, dim=-1).values[:, -1:]
-            warped = warped.masked_fill(warped < smallest, float("-inf"))
+        tempered = self._penalise(logits, drafted).float() / plan.temperature
+        if 0 < plan.top_k < tempered.shape[-1]:
+            smallest = tempered.topk(plan.top_k, dim=-1).values[:, -1:]
+            tempered = tempered.masked_fill(tempered < smallest, float("-inf"))
+        return tempered
+
+    def _truncate(self, tempered: Tensor) -> Tensor:
+        """The same, -inf where top-p or min-p leave a token out too."""
+        plan = self.plan
         if plan.top_p < 1:
-            warped = warped.masked_fill(warped < _nucleus_floor(warped, plan.top_p), float("-inf"))
+            tempered = tempered.masked_fill(tempered < _nucleus_floor(tempered, plan.top_p), float("-inf"))
         if plan.min_p > 0:
-            floor = warped.amax(-1, keepdim=True) + torch.tensor(plan.min_p, dtype=torch.float32).log().item()
-            warped = warped.masked_fill(warped < floor, float("-inf"))
-        return warped
+            tempered = tempered.masked_fill(tempered < self._least(tempered), float("-inf"))
+        return tempered
+
+    def _truncated(self, tempered: Tensor, drawn: Tensor) -> Tensor | None:
+        """Whether top-p or min-p leave out the token drawn from each row, None if neither does anything.
+
+        Looking at one token takes far less than ranking all, and what was drawn among all tokens and is not left out is also what
+        would have been drawn among those that stay.
+        """
+        plan, logit = self.plan, tempered.gather(-1, drawn[:, None])
+        outside = None
+        if plan.top_p < 1:
+            outside = (tempered.softmax(-1) * (tempered > logit)).sum(-1, dtype=torch.float64) >= plan.top_p
+        if plan.min_p > 0:
+            unlikely = (logit < self._least(tempered))[:, 0]
+            outside = unlikely if outside is None else outside | unlikely
+        return outside
+
+    def _least(self, tempered: Tensor) -> Tensor:
+        """The smallest logit [rows, 1] that min-p keeps."""
+        return tempered.amax(-1, keepdim=True) + math.log(self.plan.min_p)
 
     def _penalise(self, logits: Tensor, drafted: Tensor) -> Tensor:
         if not self._penalised:
@@ -134,9 +169,10 @@ def _nucleus_floor(logits: Tensor, top_p: float) -> Tensor:
     """The smallest logit [rows, 1] inside the nucleus: the fewest most probable tokens whose probabilities reach `top_p`.
 
     The head of the ranking nearly always holds the nucleus, so on a CPU a full sort is the exception; a GPU sorts sooner than the host
-    could look at the head.
+    could look at the head. Sums are float64, so that it does not matter in which order they are taken, which may depend on how many
+    rows there are.
     """
-    total = logits.logsumexp(-1, keepdim=True)
+    total = logits.double().logsumexp(-1, keepdim=True)
     head = logits.shape[-1] if logits.is_cuda else min(NUCLEUS_HEAD, logits.shape[-1])
     ranked, cumulative = _ranked(logits, total, head)
     if head < logits.shape[-1] and bool((cumulative[:, -1] < top_p).any()):

@@ -32,19 +32,19 @@ def logits(rows: int, seed: int = 0, spread: float = 3.0) -> Tensor:
     return torch.randn(rows, VOCAB, generator=torch.Generator().manual_seed(seed)) * spread
 
 
+SETTINGS: list[dict[str, float]] = [
+    {"temperature": 0.7},
+    {"temperature": 1.3, "top_k": 20},
+    {"temperature": 0.9, "top_p": 0.85},
+    {"temperature": 0.8, "top_k": 50, "top_p": 0.9},
+    {"temperature": 1.0, "min_p": 0.05},
+    {"temperature": 0.9, "top_k": 40, "top_p": 0.95, "min_p": 0.02, "repetition_penalty": 1.3},
+    {"temperature": 1.0, "top_p": 0.001},
+]
+
+
 @pytest.mark.parametrize("spread", [0.01, 3.0])
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"temperature": 0.7},
-        {"temperature": 1.3, "top_k": 20},
-        {"temperature": 0.9, "top_p": 0.85},
-        {"temperature": 0.8, "top_k": 50, "top_p": 0.9},
-        {"temperature": 1.0, "min_p": 0.05},
-        {"temperature": 0.9, "top_k": 40, "top_p": 0.95, "min_p": 0.02, "repetition_penalty": 1.3},
-        {"temperature": 1.0, "top_p": 0.001},
-    ],
-)
+@pytest.mark.parametrize("options", SETTINGS)
 def test_warping_equals_transformers(options: dict[str, float], spread: float) -> None:
     assert VOCAB > NUCLEUS_HEAD
     context = [5, 9, 11, 5]
@@ -63,6 +63,18 @@ def test_warping_equals_transformers(options: dict[str, float], spread: float) -
     for row in rows:
         expected = warpers(torch.LongTensor([context]), row[None].clone())
         torch.testing.assert_close(ours.warp(row[None], NOTHING), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("spread", [0.01, 3.0, 30.0])
+@pytest.mark.parametrize("options", SETTINGS)
+def test_a_drawn_token_is_the_luckiest_of_those_that_warping_leaves(options: dict[str, float], spread: float) -> None:
+    ours, drafted = sampler([5, 9], seed=3, **options), torch.arange(4)
+    for seed in range(40):
+        rows = logits(5, seed, spread)
+        rows[0] = rows[0].round()
+        expected = (ours.warp(rows, drafted) + ours.gumbel(50, 5)).argmax(-1)
+        assert torch.equal(ours.draw(rows, 50, drafted), expected)
+        assert ours.draw(rows[4:], 54, drafted).item() == expected[4]
 
 
 def test_repetition_penalty_sees_each_rows_own_history() -> None:
