@@ -11,12 +11,16 @@ from pathlib import Path
 
 
 class Tmux:
-    """One tmux server of its own with a shell in it; leaving the block ends both."""
+    """One tmux server of its own with a shell in it; leaving the block ends both.
+
+    The shell is not told the size of the terminal that the tests themselves run in.
+    """
 
     def __init__(self, socket: Path, columns: int = 120, rows: int = 40, environment: Mapping[str, str] | None = None) -> None:
         self._command = ["tmux", "-S", str(socket), "-f", os.devnull]
         start = ("new-session", "-d", "-x", str(columns), "-y", str(rows), "env", "PS1=$ ", "sh")
-        subprocess.run([*self._command, *start], check=True, env={**os.environ, **(environment or {}), "TERM": "xterm-256color"})
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+        subprocess.run([*self._command, *start], check=True, env={**inherited, **(environment or {}), "TERM": "xterm-256color"})
 
     def __enter__(self) -> Tmux:
         return self

@@ -112,6 +112,7 @@ async def test_a_file_in_the_way_is_kept_unless_the_user_says_yes(folder: Path) 
     async with app.run_test() as pilot:
         await pilot.pause()
         app.path.value = "a.md"
+        await pilot.pause()
         await pilot.press("enter")
         await until(pilot, lambda: "Overwrite?" in app.text())
         await pilot.press("enter")
@@ -137,6 +138,7 @@ async def test_the_answers_can_be_reached_with_arrows(folder: Path) -> None:
     async with app.run_test() as pilot:
         await pilot.pause()
         app.path.value = "a.md"
+        await pilot.pause()
         await pilot.press("enter")
         await until(pilot, lambda: app.dialog.query_one("#keep", Button).has_focus)
         await pilot.press("right", "enter")
@@ -150,6 +152,7 @@ async def test_another_path_takes_the_question_back(folder: Path) -> None:
     async with app.run_test() as pilot:
         await pilot.pause()
         app.path.value = "a.md"
+        await pilot.pause()
         await pilot.press("enter")
         await until(pilot, lambda: "Overwrite?" in app.text())
         await pilot.press("down")
@@ -165,6 +168,7 @@ async def test_an_error_stands_in_place_and_what_was_typed_stays(folder: Path, s
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         app.path.value = "no[red]/a.md"
+        await pilot.pause()
         await pilot.press("enter")
         await until(pilot, lambda: "cannot be written" in app.text())
         assert (app.path.value, app.path.has_focus, app.ended) == ("no[red]/a.md", True, [])
