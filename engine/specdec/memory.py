@@ -127,11 +127,13 @@ def workspace_bytes(pair: PairShape, kv: int) -> int:
     The runtime itself (CUDA context, kernels and captured graphs, or torch on the CPU), and beside it either the activations of one
     layer for a 512-token piece of prompt and four float32 copies of 16 rows of logits (raw, warped, noise, probabilities), or, where
     that is more, the layers or the head in hand while the target is loaded, as far as they do not lie where the caches will. Only a
-    GPU keeps layers as they are read, unless they are to have 8 bits.
+    GPU keeps layers as they are read, unless they are to have 8 bits; such a matrix is widened to multiply with a piece of prompt.
     """
     config, width = pair.target, DTYPE_BYTES[pair.dtype]
     widths = 4 * config.hidden_size + 2 * config.query_size + 2 * config.kv_size + 3 * config.intermediate_size
     working = PREFILL_ROWS * widths * width + LOGIT_ROWS * LOGIT_COPIES * config.vocab_size * 4
+    if pair.int8 and pair.device == "gpu":
+        working += 2 * config.intermediate_size * config.hidden_size * width
     layer = (config.linear_parameters - config.head_parameters) // config.layers * width
     head = 0 if config.tied else config.head_parameters * width
     reading = 0 if pair.device == "gpu" and not pair.int8 else max(LAYERS_IN_HAND * layer, head)
