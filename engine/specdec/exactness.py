@@ -22,7 +22,8 @@ from specdec.target import FASTEST, TILE, Execution, Target
 TOLERATED_COST = 0.10
 SLOW_STEP_MS = 60.0
 PADDED_ROWS = 8
-REPEATS = 10
+REPEATS = range(5, 31)
+REPEATING_SECONDS = 1.0
 TYPICAL_ROWS = 5
 PROBED_TILES = 8
 ATTENTION_DRAWS = 12
@@ -51,7 +52,7 @@ def choose_execution(target: Target, choice: ExactChoice) -> Exactness:
     splits = _splits(target)
     inexact = [replace(kernel, products=products) for products in target.products for kernel in (FASTEST, *splits)]
     if choice == "off":
-        times = _interleaved_ms(target, inexact, REPEATS) if len(inexact) > 1 else {FASTEST: 0.0}
+        times = _interleaved_ms(target, inexact) if len(inexact) > 1 else {FASTEST: 0.0}
         return Exactness(min(inexact, key=times.__getitem__), False, False, "switched off")
     slow = min(_step_ms(target, FASTEST), _step_ms(target, FASTEST)) > SLOW_STEP_MS
     with target.unrecorded():
@@ -61,7 +62,7 @@ def choose_execution(target: Target, choice: ExactChoice) -> Exactness:
         candidates = _exact(target, split) or _exact(target, others)
     if not candidates:
         candidates = [PADDED, *(replace(PADDED, attention=split.attention) for split in splits)]
-    times = _interleaved_ms(target, [*inexact, *candidates], repeats=1 if slow else REPEATS)
+    times = _interleaved_ms(target, [*inexact, *candidates], range(1, 2) if slow else REPEATS)
     execution, fastest = min(candidates, key=times.__getitem__), min(inexact, key=times.__getitem__)
     cost = times[execution] / times[fastest] - 1
     rows = f"{execution.padded_rows} rows a round" if execution.padded_rows else "any number of rows"
@@ -176,11 +177,18 @@ def probe_tokens(target: Target, count: int) -> list[int]:
     return [(index * 97 + 11) % target.decoder.config.vocab_size for index in range(count)]
 
 
-def _interleaved_ms(target: Target, executions: list[Execution], repeats: int) -> dict[Execution, float]:
+def _interleaved_ms(target: Target, executions: list[Execution], repeats: range = REPEATS) -> dict[Execution, float]:
+    """The best time of each execution over as many repeats in turns as a second has room for, within `repeats`.
+
+    The more there are, the likelier the same execution is chosen, and with it the same rounding, each time a pair is loaded.
+    """
     best = dict.fromkeys(executions, float("inf"))
-    for _ in range(repeats):
+    began = time.perf_counter()
+    for repeat in range(repeats.stop - 1):
         for execution in executions:
             best[execution] = min(best[execution], _step_ms(target, execution))
+        if repeat + 1 >= repeats.start and time.perf_counter() - began > REPEATING_SECONDS:
+            break
     return best
 
 
