@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from specdec.errors import UsageError
 from specdec.events import Chat
-from specdec.memory import INT4, Copy
-from specdec.options import Drafting, DtypeChoice, ExactChoice, LoadOptions, Message, Sampling
+from specdec.memory import COPIES, INT4, is_copy
+from specdec.options import Drafting, ExactChoice, LoadOptions, Message, Sampling
 from specdec.registry import PairSpec, find_pair, load_registry
 
 DEFAULT_PAIR = "demo"
-INT8: DtypeChoice = "int8"
-COPIES: tuple[Copy, ...] = get_args(Copy)
 NO_DRAFT = "none"
 WITH_MODEL = ("auto", "model")
 Model = TypeVar("Model", bound=BaseModel)
@@ -119,6 +117,6 @@ def _draft_source(pair: PairSpec, name: str) -> str | None:
         return own[name]
     if name == NO_DRAFT:
         return None
-    if name in COPIES or "/" in name or ":" in name:
+    if is_copy(name) or "/" in name or ":" in name:
         return name
     return pair.draft(name).source

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pydantic import BaseModel
 
-from specchat.choices import INT8, options_for
+from specchat.choices import options_for
 from specchat.conversation import Conversation
 from specchat.engine_thread import ChatJob, CountJob, EngineThread, LoadJob
 from specchat.paths import Paths
@@ -16,6 +16,7 @@ from specchat.store import SessionRow, Store
 from specchat.transcript import Setup, Turn
 from specdec.errors import RegistryError, SpecError
 from specdec.events import Count, Ready
+from specdec.memory import INT8
 from specdec.options import LoadOptions, Message
 from specdec.registry import PairSpec, find_pair, load_registry
 

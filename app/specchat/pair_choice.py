@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from specchat.choices import INT8, NO_DRAFT
+from specchat.choices import NO_DRAFT
 from specchat.settings import Settings
-from specdec.memory import Way
+from specdec.memory import INT8, Way
 
 
 @dataclass(frozen=True)

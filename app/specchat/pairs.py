@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from specchat.choices import INT8, NO_DRAFT
+from specchat.choices import NO_DRAFT
 from specdec.architecture import ModelConfig, read_config
 from specdec.compatibility import check_pair
 from specdec.errors import CheckpointError
@@ -17,6 +17,7 @@ from specdec.hub import DiskState, disk_state
 from specdec.memory import (
     INT4,
     INT4_SHARED_HEAD,
+    INT8,
     Draft,
     Fit,
     Memory,

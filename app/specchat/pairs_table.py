@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import textwrap
 
-from specchat.choices import INT8
 from specchat.pairs import LOSS, DraftRow, NeedRow, PairRow
 from specchat.visible import visible
-from specdec.memory import size_text
+from specdec.memory import INT8, size_text
 
 WIDTH = 100
 COLUMNS = "{:<20} {:<16} {:>11}  {:<20} {:>10}  {}"

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -40,25 +39,6 @@ def weight_files(directory: Path) -> list[Path]:
     return [directory / name for name in names]
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """One block as it was read; the norms of queries and keys exist in Qwen3 only."""
-
-    attention_norm: Norm
-    qkv: Dense
-    q_norm: Norm | None
-    k_norm: Norm | None
-    output: Dense
-    mlp_norm: Norm
-    gate_up: Dense
-    down: Dense
-
-    def version(self, make: Version) -> LayerWeights:
-        """The block with its matrices made into what multiplies."""
-        made = (make(self.qkv), self.q_norm, self.k_norm, make(self.output), self.mlp_norm, make(self.gate_up), make(self.down))
-        return LayerWeights(self.attention_norm, *made)
-
-
 def load_weights(
     directory: Path,
     config: ModelConfig,
@@ -70,8 +50,8 @@ def load_weights(
     """One `Weights` for each of `versions`, sharing embedding and norms; `report` gets bytes read and bytes in all.
 
     Threads read layers ahead while the ones before are made into versions: several where a GPU keeps what they read, else one, for
-    what is read and not kept needs room of its own. Raises CheckpointError for damaged files and for tensors
-    that are missing or contradict the config.
+    what is read and not kept needs room of its own. Raises CheckpointError for damaged files and for tensors that are missing or
+    contradict the config.
     """
     with ExitStack() as stack:
         reader = _Reader(directory, dtype, device, stack)
@@ -79,10 +59,10 @@ def load_weights(
         pool = stack.enter_context(ThreadPoolExecutor(readers))
         ends = config.vocab_size, config.hidden_size
         embedding = reader.tensor("model.embed_tokens.weight", *ends)
-        stacks: list[list[LayerWeights]] = [[] for _ in versions]
+        stacks: list[list[LayerWeights[Linear]]] = [[] for _ in versions]
         for layer in _ahead(pool, readers, partial(_read_layer, reader, config), range(config.layers)):
             for layers, make in zip(stacks, versions, strict=True):
-                layers.append(layer.version(make))
+                layers.append(layer.remade(make))
             del layer
             report(reader.bytes_read, reader.bytes_total)
         head = Dense(embedding if config.tied else reader.tensor("lm_head.weight", *ends))
@@ -92,9 +72,9 @@ def load_weights(
         return made
 
 
-def _ahead(pool: Executor, count: int, read: Callable[[int], _Layer], indices: Iterable[int]) -> Iterator[_Layer]:
+def _ahead(pool: Executor, count: int, read: Callable[[int], LayerWeights[Dense]], indices: Iterable[int]) -> Iterator[LayerWeights[Dense]]:
     """What is read of each index, in order, while up to `count` of those to come are read."""
-    reading: deque[Future[_Layer]] = deque()
+    reading: deque[Future[LayerWeights[Dense]]] = deque()
     for index in indices:
         reading.append(pool.submit(read, index))
         if len(reading) > count:
@@ -103,12 +83,12 @@ def _ahead(pool: Executor, count: int, read: Callable[[int], _Layer], indices: I
         yield reading.popleft().result()
 
 
-def _read_layer(reader: _Reader, config: ModelConfig, index: int) -> _Layer:
+def _read_layer(reader: _Reader, config: ModelConfig, index: int) -> LayerWeights[Dense]:
     hidden, wide = config.hidden_size, config.intermediate_size
     block = f"model.layers.{index}."
     attention, mlp = f"{block}self_attn.", f"{block}mlp."
     query, key_value = (f"{attention}q_proj", config.query_size), [(f"{attention}{name}_proj", config.kv_size) for name in "kv"]
-    return _Layer(
+    return LayerWeights(
         attention_norm=reader.norm(f"{block}input_layernorm", hidden, config),
         qkv=reader.fused([query, *key_value], hidden, config.qkv_bias),
         q_norm=reader.norm(f"{attention}q_norm", config.head_dim, config) if config.qk_norm else None,

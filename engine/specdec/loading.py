@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 
@@ -28,6 +27,7 @@ from specdec.memory import (
     DTYPE_BYTES,
     INT4,
     INT4_SHARED_HEAD,
+    INT8,
     Memory,
     PairNeed,
     PairShape,
@@ -49,7 +49,6 @@ from specdec.passes import CudaRecorder, recorder_for
 from specdec.target import Target, padded_capacity, prefill_tile_of
 from specdec.text import TextCodec
 
-INT8: Literal["int8"] = "int8"
 Report = Callable[[str, int, int], None]
 
 

@@ -21,6 +21,8 @@ Stored = Literal["float16", "bfloat16", "float32"]
 
 INT4: Copy = "int4"
 INT4_SHARED_HEAD: Copy = "int4-shared-head"
+COPIES: tuple[Copy, ...] = (INT4, INT4_SHARED_HEAD)
+INT8: Literal["int8"] = "int8"
 DTYPE_BYTES: dict[Stored, int] = {"float16": 2, "bfloat16": 2, "float32": 4}
 CONTEXT_STEP = 256
 TIGHT_SHARE = 0.10
@@ -74,7 +76,7 @@ class Memory:
 
 def is_copy(draft: str | None) -> TypeGuard[Copy]:
     """Whether a draft's source is one of the target's own copies."""
-    return draft in (INT4, INT4_SHARED_HEAD)
+    return draft in COPIES
 
 
 def size_text(count: int) -> str:
@@ -90,7 +92,7 @@ def resolve_dtype(choice: DtypeChoice, device: Device) -> Stored:
 
     That is what `auto` stands for, and what goes with `int8` weights.
     """
-    if choice == "auto" or choice == "int8":
+    if choice == "auto" or choice == INT8:
         return "float16" if device == "gpu" else "float32"
     return choice
 

@@ -152,7 +152,7 @@ def _padded(rows: Tensor, count: int) -> Tensor:
     return F.pad(rows, (0, count - len(rows))) if len(rows) < count else rows
 
 
-def padded_capacity(context: int, prefill_tile: int = TILE) -> int:
+def padded_capacity(context: int, prefill_tile: int) -> int:
     """Cache rows for a context: whole prefill tiles, and room for padding rows behind the last one."""
     return tile_end(context - 1, prefill_tile) + prefill_tile
 
@@ -165,14 +165,5 @@ def _has_dense(weights: Weights) -> bool:
 
 def _with_skinny_products(weights: Weights) -> Weights:
     """The same matrices, which take no memory a second time."""
-    layers = [
-        replace(
-            layer,
-            qkv=with_skinny_product(layer.qkv),
-            output=with_skinny_product(layer.output),
-            gate_up=with_skinny_product(layer.gate_up),
-            down=with_skinny_product(layer.down),
-        )
-        for layer in weights.layers
-    ]
+    layers = [layer.remade(with_skinny_product) for layer in weights.layers]
     return replace(weights, layers=layers, head=with_skinny_product(weights.head))

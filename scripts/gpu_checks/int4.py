@@ -23,7 +23,7 @@ from specdec.checkpoint import Version
 from specdec.model.decoder import Decoder
 from specdec.model.int4 import BACKENDS, Backend, measure_backends
 from specdec.model.linear import Dense, Linear, full_precision
-from specdec.target import padded_capacity
+from specdec.target import padded_capacity, prefill_tile_of
 
 ROTATED_BYTES = 2**28
 EXACT_ROWS = 8192
@@ -115,7 +115,7 @@ def _step(setup: Setup, findings: Findings, config: ModelConfig, backend: Backen
     """One row through the target and through its INT4 copy, taking turns; `c` is the ratio of their times."""
     context = setup.contexts[0]
     own, quantised = random_weights(config, setup.dtype, setup.device, [full_precision, backend.layer])
-    target = Decoder(config, own, padded_capacity(context))
+    target = Decoder(config, own, padded_capacity(context, prefill_tile_of(setup.device)))
     cache = random_cache(target, context)
     ways = step_ways(setup, findings, target, cache, 1, context - 1, "the target's step", f"{TARGET} ")
     copy = target.sharing(quantised)

@@ -10,7 +10,7 @@ from specdec.architecture import ModelConfig
 from specdec.checkpoint import Version
 from specdec.kv_cache import KVCache
 from specdec.model.decoder import Decoder, LayerWeights, Weights
-from specdec.model.linear import Dense, full_precision
+from specdec.model.linear import Dense, Linear, full_precision
 from specdec.model.norm import Norm
 from specdec.target import padded_capacity, prefill_tile_of
 
@@ -31,14 +31,15 @@ def random_weights(config: ModelConfig, dtype: torch.dtype, device: torch.device
     embedding = torch.randn(config.vocab_size, hidden, dtype=dtype, device=device)
     if config.tied:
         embedding.mul_(hidden**-0.5)
-    stacks: list[list[LayerWeights]] = [[] for _ in versions]
+    stacks: list[list[LayerWeights[Linear]]] = [[] for _ in versions]
     for _ in range(config.layers):
         qkv, output = matrix(config.query_size + 2 * config.kv_size, hidden), matrix(hidden, config.query_size)
         gate_up, down = matrix(2 * wide, hidden), matrix(hidden, wide)
         attention_norm, mlp_norm = norm(hidden), norm(hidden)
         q_norm, k_norm = (norm(config.head_dim), norm(config.head_dim)) if config.qk_norm else (None, None)
+        layer = LayerWeights(attention_norm, qkv, q_norm, k_norm, output, mlp_norm, gate_up, down)
         for layers, make in zip(stacks, versions, strict=True):
-            layers.append(LayerWeights(attention_norm, make(qkv), q_norm, k_norm, make(output), mlp_norm, make(gate_up), make(down)))
+            layers.append(layer.remade(make))
     head = Dense(embedding) if config.tied else matrix(config.vocab_size, hidden)
     final_norm = norm(hidden)
     return [Weights(embedding, layers, final_norm, make(head)) for layers, make in zip(stacks, versions, strict=True)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from specchat.choices import COPIES
 from specdec.benchmark.plan import Method
 from specdec.benchmark.summary import PLAIN, TRANSFORMERS
 from specdec.errors import UsageError
+from specdec.memory import is_copy
 from specdec.options import Drafting
 
 NGRAM, AUTO = "ngram", "auto"
@@ -49,7 +49,7 @@ def _name(base: str, drafting: Drafting) -> str:
 def _transformers(drafts: Mapping[str, str]) -> tuple[Method, ...]:
     """transformers plain, assisted by the first sibling and with prompt lookup; the engine says where it cannot assist."""
     sources = list(drafts.values())
-    sibling = next((source for source in sources if source not in COPIES), sources[0] if sources else None)
+    sibling = next((source for source in sources if not is_copy(source)), sources[0] if sources else None)
     return (
         Method(name=TRANSFORMERS, drafting=Drafting(draft="off"), engine="transformers"),
         Method(name=f"{TRANSFORMERS}, assisted", drafting=Drafting(draft="model"), draft=sibling, engine="transformers"),

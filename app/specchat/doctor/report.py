@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from specchat.bench.texts import listing
-from specchat.choices import INT8
 from specchat.doctor.examination import Gains
 from specchat.doctor.plan import GREEDY
 from specchat.pairs import DraftRow, PairRow
@@ -14,7 +13,7 @@ from specchat.pairs_table import rounding
 from specdec.benchmark.diagnosis import Finding
 from specdec.benchmark.summary import OVERALL, PLAIN, Figures, Key
 from specdec.machine_facts import Gpu, Int4Timing, MachineFacts
-from specdec.memory import Memory, size_text
+from specdec.memory import INT8, Memory, size_text
 
 WIDTH = 80
 INDENT = "  "

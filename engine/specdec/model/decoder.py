@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,19 +18,27 @@ from specdec.model.norm import Norm
 from specdec.model.operations import operations_for
 from specdec.model.rows import DeviceRows, HostRows, Tables, View
 
+Matrix = TypeVar("Matrix")
+Made = TypeVar("Made")
+
 
 @dataclass
-class LayerWeights:
-    """One block; q_norm and k_norm exist in Qwen3 only."""
+class LayerWeights(Generic[Matrix]):
+    """One block, its matrices as they were read or as what multiplies; q_norm and k_norm exist in Qwen3 only."""
 
     attention_norm: Norm
-    qkv: Linear
+    qkv: Matrix
     q_norm: Norm | None
     k_norm: Norm | None
-    output: Linear
+    output: Matrix
     mlp_norm: Norm
-    gate_up: Linear
-    down: Linear
+    gate_up: Matrix
+    down: Matrix
+
+    def remade(self, make: Callable[[Matrix], Made]) -> LayerWeights[Made]:
+        """The same block with each matrix made into something else."""
+        qkv, output, gate_up, down = make(self.qkv), make(self.output), make(self.gate_up), make(self.down)
+        return LayerWeights(self.attention_norm, qkv, self.q_norm, self.k_norm, output, self.mlp_norm, gate_up, down)
 
 
 @dataclass
@@ -36,7 +46,7 @@ class Weights:
     """A whole model; `embedding` is [vocab, hidden] and `head` maps the last hidden state to logits."""
 
     embedding: Tensor
-    layers: list[LayerWeights]
+    layers: list[LayerWeights[Linear]]
     final_norm: Norm
     head: Linear
 

@@ -17,13 +17,12 @@ from torch import Tensor
 
 from specdec.errors import IncompatibleDraftError
 from specdec.machine_facts import Int4Timing
-from specdec.model.linear import Dense, Linear, full_precision
+from specdec.model.linear import QUANTISED_ROWS, Dense, Linear, full_precision
 
 if TYPE_CHECKING:
     from specdec.kernels.int4_matmul import Int4Weights
 
 GROUP = 32
-QUANTISED_ROWS = 4096
 CUDA_INNER_TILES = 8
 NF4_BLOCK = 64
 PROBE_SHAPE = (2048, 1024)

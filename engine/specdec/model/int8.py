@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from specdec.model.linear import MAX_ROWS, WIDTH_STEP, Dense
+from specdec.model.linear import MAX_ROWS, QUANTISED_ROWS, WIDTH_STEP, Dense
 from specdec.model.operations import has_kernels
 
 LARGEST_CODE = 127
-QUANTISED_ROWS = 4096
 
 
 def quantise_int8(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,8 @@ MAX_ROWS = 16
 # What the width of a matrix must be a multiple of for such products.
 WIDTH_STEP = 16
 PACK_ROWS = 8
+# A large matrix is quantised so many rows at a time, for room.
+QUANTISED_ROWS = 4096
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from specdec.model.linear import Dense, Linear, SkinnyLinear, full_precision
 from specdec.model.operations import PLAIN, triton_operations
 from specdec.options import Sampling
 from specdec.passes import Body, unrecorded
-from specdec.target import Execution, Products, Target, padded_capacity
+from specdec.target import TILE, Execution, Products, Target, padded_capacity
 
 CONTEXT = 300
 
@@ -57,7 +57,7 @@ def target_of(directory: Path, family: str, device: torch.device, layer: Version
     save_model(directory, family, num_hidden_layers=layers)
     config = read_config(directory)
     (weights,) = load_weights(directory, config, torch.float32, device, [layer])
-    decoder = Decoder(config, weights, padded_capacity(CONTEXT))
+    decoder = Decoder(config, weights, padded_capacity(CONTEXT, TILE))
     decoder.operations = triton_operations()
     return Target(decoder, CONTEXT, Execution("split"), unrecorded)
 

@@ -6,9 +6,9 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from specchat.choices import INT8
 from specchat.editor import edit_text
 from specdec.errors import SpecError, UsageError
+from specdec.memory import INT8
 
 if TYPE_CHECKING:
     from specchat.transcript import Setup, Turn

@@ -16,7 +16,6 @@ from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Static
 
-from specchat.choices import INT8
 from specchat.downloads import Download, Downloads
 from specchat.pair_choice import PairChoice
 from specchat.pairs import Survey, Variant, fits, survey
@@ -27,7 +26,7 @@ from specchat.tui.widgets.keybar import KeyBar
 from specchat.tui.widgets.styles import MUTED
 from specdec.errors import RegistryError
 from specdec.free_memory import free_memory
-from specdec.memory import Memory
+from specdec.memory import INT8, Memory
 from specdec.registry import PairSpec, load_registry
 
 REFRESH_SECONDS = 0.2

@@ -8,13 +8,12 @@ from itertools import pairwise
 from textual.content import Content
 from textual.style import Style
 
-from specchat.choices import INT8
 from specchat.downloads import Download
 from specchat.pairs import LOSS, Survey, Variant
 from specchat.tui.screens.pairs_offers import Offer, Status, context_text
 from specchat.tui.widgets.styles import MUTED
 from specchat.visible import visible
-from specdec.memory import Memory, PairNeed, size_text
+from specdec.memory import INT8, Memory, PairNeed, size_text
 
 GLYPHS: dict[Status, str] = {
     "ready": "●",
