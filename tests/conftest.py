@@ -1,10 +1,22 @@
-"""What all tests share: folders of their own instead of the user's."""
+"""What all tests share: folders of their own instead of the user's, an interrupt key that works, kernels that run without a GPU."""
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
+import torch
+
+if not torch.cuda.is_available():
+    # Triton looks at this when it is first imported.
+    os.environ["TRITON_INTERPRET"] = "1"
+
+
+def pytest_configure() -> None:
+    """A shell has what it runs in the background ignore the interrupt key, and every program that starts from there."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -43,15 +43,15 @@ class Engine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Ask the process to leave, and kill it with all that it started if it does not at once or something went wrong."""
-        assert self.process.stdin is not None
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            self.process.stdin.close()
-            if error is None:
+        """Ask the process to leave, and kill it with all that it started if it does not at once; if something went wrong kill it unasked."""
+        if error is None:
+            self._close_input()
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(LEAVE_SECONDS)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self._close_input()
 
     def send(self, request: Request) -> None:
         """Hand over a request."""
@@ -88,6 +88,11 @@ class Engine:
             seen(moment, event)
             if isinstance(event, kind):
                 return moment, event
+
+    def _close_input(self) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
 
     def _read(self) -> None:
         assert self.process.stdout is not None

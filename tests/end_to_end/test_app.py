@@ -168,7 +168,7 @@ async def test_escape_stops_the_engine_within_one_round_and_the_answer_is_contin
 
 
 async def test_regenerated_answers_stay_and_are_stepped_through() -> None:
-    async with app(max_tokens=30) as user:
+    async with app(max_tokens=30, sampling={"temperature": 5}) as user:
         await user.ask(STORY)
         first = last(user)
         await command(user, "/retry")

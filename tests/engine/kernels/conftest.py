@@ -1,14 +1,9 @@
-"""Kernels run on a GPU where there is one, and else in Triton's interpreter, which must be chosen before a kernel is imported."""
+"""Kernels run on a GPU where there is one, and else in Triton's interpreter."""
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Triton 3.6's interpreter, mended where matrix products need it; a test module that imports the fixture runs with it."""
+"""Triton 3.6's interpreter, mended where matrix products need it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from triton.runtime import interpreter
 
 @pytest.fixture(autouse=True)
 def mended_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test module that imports it: kernels run in the mended interpreter, unless there is a GPU."""
+    if not torch.cuda.is_available():
+        mend(monkeypatch)
+
+
+def mend(patch: pytest.MonkeyPatch) -> None:
     """Its tl.dot takes the bits of bfloat16 for integers, and has BLAS round a row by its place among the others, as no tensor core does.
 
     It makes integers of the same bits of integers that become bfloat16. Numpy 2.4 takes none of its numbers for the bound of a loop.
     """
-    if torch.cuda.is_available():
-        return
     patch_tensor: Callable[..., None] = interpreter._patch_lang_tensor
 
     def product_by_row(builder, a, b, total, *_precision):  # type: ignore[no-untyped-def]
@@ -35,6 +39,6 @@ def mended_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
         patch_tensor(tensor, scope)
         scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
 
-    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", product_by_row)
-    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_si_to_fp", from_integers)
-    monkeypatch.setattr(interpreter, "_patch_lang_tensor", patch_tensor_and_index)
+    patch.setattr(interpreter.InterpreterBuilder, "create_dot", product_by_row)
+    patch.setattr(interpreter.InterpreterBuilder, "create_si_to_fp", from_integers)
+    patch.setattr(interpreter, "_patch_lang_tensor", patch_tensor_and_index)
