@@ -43,7 +43,7 @@ class Engine:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Ask the process to leave, and kill it with all that it started if it does not at once; if something went wrong kill it unasked."""
+        """Ask the process to leave, and kill it with all that it started if it stays; if something went wrong kill it unasked."""
         if error is None:
             self._close_input()
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -64,6 +64,9 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _driver() -> str:
+def _driver() -> str | None:
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    return subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()[0]
+    try:
+        return subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()[0]
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -24,6 +24,7 @@ MODULES = {
     "prefill": "gpu_checks.prefill",
     "int4": "gpu_checks.int4",
     "kernels": "gpu_checks.kernels",
+    "sampling": "gpu_checks.sampling",
     "host": "gpu_checks.host",
     "rounds": "gpu_checks.rounds",
     "loading": "gpu_checks.loading",

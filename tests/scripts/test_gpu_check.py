@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 
-from gpu_checks import kernels, loading, pair, report, running
+from gpu_checks import kernels, loading, pair, report, running, sampling
 from gpu_checks.answering import Answered, DrawnLengths, NoisyOracle
 from gpu_checks.benching import Benched, bench, speed_ratio
 from gpu_checks.demo import SIBLING_SOURCE, load_options
@@ -161,6 +161,16 @@ def test_prompts_are_read_in_large_and_small_chunks(everything: Run) -> None:
     assert {row["tokens"] for row in rows} == set(CPU.contexts)
     for row in rows:
         assert row["share"] == pytest.approx(row["floor_ms"] / row["ms"])
+
+
+def test_a_draw_is_timed_for_the_device_and_for_the_host(everything: Run) -> None:
+    rows = everything.rows("sampling", "a draw")
+    assert {row["way"] for row in rows} == set(sampling.WAYS)
+    assert {(row["model"], row["rows"]) for row in rows} == {(name, count) for name in (LLAMA_8B, QWEN_8B) for count in sampling.ROWS}
+    steps = {row["model"]: row["floor_ms"] for row in everything.rows("steps", "a forward pass") if row["context"] == CPU.contexts[0]}
+    for row in rows:
+        assert row["host_ms"] > 0
+        assert row["of_a_step"] == pytest.approx(row["ms"] / steps[row["model"]])
 
 
 def test_int4_kernels_are_compared_with_float64(everything: Run) -> None:
