@@ -187,6 +187,30 @@ async def test_drafts_and_contexts_are_chosen_by_keys(setting: Setting) -> None:
         assert results(pilot) == [PairChoice("mine", "int4", 8192)]
 
 
+@pytest.mark.parametrize("moves", ["_tick", "on_resize", "_show_all"])
+async def test_what_is_shown_anew_behind_a_key_does_not_undo_it(setting: Setting, moves: str) -> None:
+    cache_repository(setting.cache, "owner/large", model_files(LARGE))
+    async with shown(setting) as pilot:
+        await pilot.press("right", "down")
+        pilot.app.screen.query_one("#drafts", Rows).action_cursor_up()
+        getattr(pilot.app.screen, moves)()
+        await pilot.pause()
+        assert not row(pilot, "no model draft", "drafts").startswith("▸")
+        await pilot.press("enter")
+        assert results(pilot) == [PairChoice("mine", "int4", 0)]
+
+
+async def test_enter_takes_the_draft_moved_to_before_its_message_has_arrived(setting: Setting) -> None:
+    cache_repository(setting.cache, "owner/large", model_files(LARGE))
+    async with shown(setting) as pilot:
+        await pilot.press("right")
+        pilot.app.screen.query_one("#drafts", Rows).action_cursor_down()
+        assert isinstance(pilot.app.screen, PairsScreen)
+        pilot.app.screen.action_use()
+        await pilot.pause()
+        assert results(pilot) == [PairChoice("mine", "none", 0)]
+
+
 async def test_left_and_up_lead_back_to_the_pairs(setting: Setting) -> None:
     async with shown(setting) as pilot:
         screen = pilot.app.screen

@@ -101,6 +101,8 @@ class PairsScreen(ModalScreen[PairChoice | None]):
         self._found: dict[str, Survey] = {}
         self._memory = Memory("cpu", 0, 0)
         self._picks = {current.pair: current}
+        self._detailed: Survey | None = None
+        self._listed: list[Offer] = []
         self._progress: dict[str, Download] = downloads.all()
         self._keys: list[bool] = []
         self._timer: Timer
@@ -178,7 +180,12 @@ class PairsScreen(ModalScreen[PairChoice | None]):
         return listed[self._picked(found, listed)]
 
     def _choice(self, found: Survey) -> PairChoice:
-        return self._picks.get(found.spec.name) or PairChoice(found.spec.name)
+        """What is picked for a pair; the draft that was just moved to counts before its message arrives."""
+        choice = self._picks.get(found.spec.name) or PairChoice(found.spec.name)
+        moved_to = self.query_one("#drafts", Rows).moved_to
+        if moved_to is None or self._detailed is None or self._detailed.spec.name != found.spec.name:
+            return choice
+        return self._chosen(found, self._listed[moved_to].variant, choice.context or found.spec.context)
 
     def _length(self, found: Survey) -> int:
         return self._choice(found).context or found.spec.context
@@ -221,9 +228,11 @@ class PairsScreen(ModalScreen[PairChoice | None]):
         found = self._pair
         if found is None:
             return
+        self._picks[found.spec.name] = self._choice(found)
         listed, context = self._offers(found), self._length(found)
         picked = self._picked(found, listed)
         offer = listed[picked]
+        self._detailed, self._listed = found, listed
         self.query_one("#details").border_title = pairs_text.details_title(found)
         self.query_one("#about", Static).update(pairs_text.about(found))
         drafts = self.query_one("#drafts", Rows)
@@ -287,13 +296,9 @@ class PairsScreen(ModalScreen[PairChoice | None]):
 
     @on(Rows.OptionHighlighted, "#drafts")
     def _draft_changed(self) -> None:
-        """Pick what is highlighted now; the message itself may be of the pair before."""
-        found, index = self._pair, self.query_one("#drafts", Rows).highlighted
-        if found is None or index is None:
-            return
-        listed = self._offers(found)
-        if index != self._picked(found, listed):
-            self._pick(found, listed[index].variant, self._length(found))
+        if self.query_one("#drafts", Rows).moved_to is not None:
+            self.query_one("#guidance").remove_class("-asked")
+            self._show_all()
 
     @on(ContextPicker.Picked)
     def _context_changed(self, picked: ContextPicker.Picked) -> None:

@@ -34,6 +34,12 @@ class Rows(OptionList):
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
         self._texts: list[Content] = []
+        self._shown: int | None = None
+
+    @property
+    def moved_to(self) -> int | None:
+        """The row the user has moved to since the rows were last shown; the message that says so may still be on its way."""
+        return None if self.highlighted == self._shown else self.highlighted
 
     @property
     def row_width(self) -> int:
@@ -46,7 +52,7 @@ class Rows(OptionList):
             self._texts = []
             self.clear_options().add_options(lines)
         self._texts = list(lines)
-        self.highlighted = highlighted
+        self.highlighted = self._shown = highlighted
         for index in range(len(lines)):
             self._point(index)
 
