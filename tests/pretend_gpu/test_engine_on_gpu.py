@@ -15,11 +15,16 @@ from tests.pretend_gpu.cuda import NAME, pretend_gpu
 from tests.pretend_gpu.tensors import GPU, Device, GpuTensor
 
 from specdec import exactness
+from specdec.benchmark.plan import BenchPlan, BenchPrompt, Method
+from specdec.benchmark.runner import run
 from specdec.drafting.controller import Costs
+from specdec.events import BenchDone, BenchStarted, Measured
 from specdec.exactness import Exactness
-from specdec.loading import Pair, load_pair, with_draft
+from specdec.loading import Pair, load_pair, unheard, with_draft
+from specdec.machine import inspect_machine
+from specdec.machine_facts import Int4Timing
 from specdec.model.int4 import Backend
-from specdec.options import LoadOptions, Sampling
+from specdec.options import Drafting, LoadOptions, Message, Sampling
 from specdec.passes import CudaRecorder
 from specdec.session import ChatSession
 from specdec.target import Execution, Products
@@ -216,3 +221,32 @@ def test_the_context_can_be_filled_to_its_end(load: Load) -> None:
     answers = [ask(ChatSession(pair), request(PROMPT, draft=draft, sampling=endless, max_tokens=None)) for draft in ("off", "model")]
     assert {answer.finish for answer in answers} == {"context"}
     assert answers[0].tokens == answers[1].tokens
+
+
+def test_a_benchmark_takes_turns_beside_one_target(gpu: Device, tmp_path: Path) -> None:
+    target, sibling = (str(path) for path in save_pair(tmp_path))
+    methods = [
+        Method(name=draft, drafting=Drafting(draft=draft), draft=None if draft == "off" else sibling)
+        for draft in ("off", "ngram", "model", "auto")
+    ]
+    prompts = (BenchPrompt(id="cat", category="story", messages=(Message(role="user", content=PROMPT),)),)
+    load = LoadOptions(target=target, draft=sibling, context=600, dtype="float32", exact="on")
+    plan = BenchPlan(load=load, methods=tuple(methods), prompts=prompts, repeats=2, max_tokens=20)
+    started, *measured, done = run(plan, unheard, lambda: False)
+    assert isinstance(started, BenchStarted)
+    assert isinstance(done, BenchDone)
+    assert not started.left_out
+    answers = [event for event in measured if isinstance(event, Measured)]
+    assert {answer.method for answer in answers} == {method.name for method in methods}
+    assert len({answer.tokens for answer in answers}) == 1
+
+
+def test_the_machine_is_described(gpu: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    timings = (Int4Timing(name="triton", relative_time=0.3),)
+    monkeypatch.setattr("specdec.machine.measure_backends", lambda device, dtype: timings)
+    monkeypatch.setattr("specdec.machine.COPY_BYTES", {"cuda": 2**20})
+    facts = inspect_machine()
+    assert [found.name for found in facts.gpus] == [NAME]
+    assert (facts.device, facts.int4_chosen) == ("cuda", "triton")
+    assert facts.copy_bytes_per_second > 0
+    assert gpu.waits["synchronize"]
