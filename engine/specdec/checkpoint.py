@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -68,8 +70,16 @@ def load_weights(
         head = Dense(embedding if config.tied else reader.tensor("lm_head.weight", *ends))
         final_norm = reader.norm("model.norm", config.hidden_size, config)
         made = [Weights(embedding, layers, final_norm, make(head)) for layers, make in zip(stacks, versions, strict=True)]
+        _return_freed_memory()
         report(reader.bytes_total, reader.bytes_total)
         return made
+
+
+def _return_freed_memory() -> None:
+    """Give back to the system what was freed while weights were read, which glibc would keep."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def _ahead(pool: Executor, count: int, read: Callable[[int], LayerWeights[Dense]], indices: Iterable[int]) -> Iterator[LayerWeights[Dense]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -104,7 +102,6 @@ def load_pair(options: LoadOptions, report: Report = unheard) -> Pair:
     weights = load_weights(directory, config, dtype, device, versions, lambda done, total: report("target", done, total))
     target = Target(Decoder(config, weights[0], padded_capacity(context, prefill_tile_of(device))), context, record=recorder_for(device))
     plan, drafter = _load_draft(plan, target, report, weights[1:])
-    _return_freed_memory()
     report("calibration", 0, 1)
     threads = options.threads or choose_threads(target, options.spare_cores)
     exactness = choose_execution(target, options.exact)
@@ -149,13 +146,6 @@ def with_draft(pair: Pair, draft: str, report: Report = unheard) -> Pair:
     report("calibration", 0, 1)
     ready = plan.tell(ready.model_copy(update={"memory_bytes": need(plan)}))
     return _calibrated(target, drafter, pair.ngram, pair.codec, pair.exactness, ready, began)
-
-
-def _return_freed_memory() -> None:
-    """Give back to the system what was freed while weights were read, which glibc would keep."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 def _shape(plan: DraftPlan, config: ModelConfig, dtype: Stored, place: Memory, int8: bool) -> PairShape:

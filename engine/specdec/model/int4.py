@@ -93,9 +93,25 @@ class TritonLinear:
 
 def int4pack(dense: Dense) -> Linear:
     """The matrix for torch's int4pack kernels."""
-    parts = [_int4packed(*quantise(rows)) for rows in torch.split(dense.weight, QUANTISED_ROWS)]
-    packed, scales_and_zeros = zip(*parts, strict=True)
-    return Int4PackLinear(torch.cat(packed), torch.cat(scales_and_zeros, dim=1), dense.bias)
+    packed, scales_and_zeros = _packed_in_pieces(dense.weight, lambda rows: _int4packed(*quantise(rows)), dims=(0, 1))
+    return Int4PackLinear(packed, scales_and_zeros, dense.bias)
+
+
+def _packed_in_pieces(weight: Tensor, pack: Callable[[Tensor], Sequence[Tensor]], dims: Sequence[int]) -> list[Tensor]:
+    """What `pack` makes of a weight [out, in], made of some rows at a time and put together in place, for room.
+
+    Each result grows with the rows in its own one of `dims`.
+    """
+    whole: list[Tensor] = []
+    filled = [0] * len(dims)
+    for rows in torch.split(weight, QUANTISED_ROWS):
+        for index, (part, dim) in enumerate(zip(pack(rows), dims, strict=True)):
+            if len(whole) <= index:
+                size = -(-part.shape[dim] * len(weight) // len(rows))
+                whole.append(part.new_empty(*part.shape[:dim], size, *part.shape[dim + 1 :]))
+            whole[index].narrow(dim, filled[index], part.shape[dim]).copy_(part)
+            filled[index] += part.shape[dim]
+    return whole
 
 
 def _int4packed(codes: Tensor, scale: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,10 +135,13 @@ def triton(dense: Dense) -> Linear:
     """The matrix for this package's own kernel."""
     from specdec.kernels.int4_matmul import Int4Weights, pack
 
-    parts = [pack(*quantise(rows)) for rows in torch.split(dense.weight, QUANTISED_ROWS)]
-    codes, scales = (torch.cat([getattr(part, name) for part in parts]) for name in ("codes", "scales_and_minima"))
+    def parts(rows: Tensor) -> tuple[Tensor, Tensor]:
+        packed = pack(*quantise(rows))
+        return packed.codes, packed.scales_and_minima
+
+    codes, scales_and_minima = _packed_in_pieces(dense.weight, parts, dims=(0, 0))
     outs, width = dense.weight.shape
-    return TritonLinear(Int4Weights(codes, scales, (outs, width), parts[0].group), dense.bias)
+    return TritonLinear(Int4Weights(codes, scales_and_minima, (outs, width), GROUP), dense.bias)
 
 
 BACKENDS: dict[str, Callable[[Dense], Linear]] = {"int4pack": int4pack, "nf4": nf4, "triton": triton}

@@ -17,7 +17,7 @@ MAX_ROWS = 16
 WIDTH_STEP = 16
 PACK_ROWS = 8
 # A large matrix is quantised so many rows at a time, for room.
-QUANTISED_ROWS = 4096
+QUANTISED_ROWS = 1024
 
 
 @dataclass(frozen=True)
