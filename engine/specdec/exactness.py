@@ -17,7 +17,7 @@ from specdec.model.decoder import Decoder
 from specdec.model.linear import MAX_ROWS
 from specdec.model.ops import attention, attention_on_one_thread, causal_bias
 from specdec.options import ExactChoice
-from specdec.target import FASTEST, TILE, Execution, Target
+from specdec.target import FASTEST, TILE, Execution, Products, Target
 
 TOLERATED_COST = 0.10
 SLOW_STEP_MS = 60.0
@@ -29,6 +29,7 @@ PROBED_TILES = 8
 ATTENTION_DRAWS = 12
 LINEAR_DRAWS = 4
 SHORT_PREFILL_ROWS = 33
+# The first that is exact is taken: with few rows over few keys all take the same time, with more of both the last takes half as long again.
 KERNELS = (Execution("matmul", tiled=True), Execution("fused", tiled=True), Execution("by_row", tiled=True))
 PADDED = Execution("fused", tiled=True, padded_rows=PADDED_ROWS, padded_prefill=True)
 SPLIT = Execution("split")
@@ -47,7 +48,7 @@ class Exactness:
 def choose_execution(target: Target, choice: ExactChoice) -> Exactness:
     """Pick how the target runs; leaves the cache's contents undefined.
 
-    `auto` takes the cheapest exact execution if it adds at most 10% to a plain step and a round of five rows together.
+    `auto` takes an exact execution if it adds at most 10% to a plain step and a round of five rows together.
     """
     splits = _splits(target)
     inexact = [replace(kernel, products=products) for products in target.products for kernel in (FASTEST, *splits)]
@@ -74,13 +75,18 @@ def choose_execution(target: Target, choice: ExactChoice) -> Exactness:
 
 
 def _exact(target: Target, kernels: Sequence[Execution]) -> list[Execution]:
-    return [found for kernel in kernels if (found := _independent(target, kernel))]
+    """The first exact one of the kernels for each kind of products."""
+    found: dict[Products, Execution] = {}
+    for kernel in kernels:
+        if kernel.products not in found and (exact := _independent(target, kernel)):
+            found[kernel.products] = exact
+    return list(found.values())
 
 
 def considered(target: Target) -> tuple[Execution, ...]:
     """The executions without padding to try: on a CPU with several threads also with attention kept to one of them.
 
-    Where there is split attention, the others are a second choice, tried if it is not exact.
+    The best come first, but where there is split attention the others are tried only if it is not exact.
     """
     kernels = (*_splits(target), *KERNELS)
     if target.decoder.device.type == "cpu" and torch.get_num_threads() > 1:
