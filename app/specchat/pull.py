@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from specdec.download import Report, download
 from specdec.hub import BUILTIN, disk_state
+from specdec.memory import is_copy
 from specdec.registry import PairSpec
 
 
@@ -29,8 +30,14 @@ class Pulled:
 
 
 def sources(pair: PairSpec, draft_name: str | None) -> list[str]:
-    """The target and the named sibling draft, or all of them; raises RegistryError for a draft that the pair has not."""
-    drafts = pair.drafts if draft_name is None else (pair.draft(draft_name),)
+    """The target and the named sibling draft, or all of them; raises RegistryError for a draft that the pair has not.
+
+    A copy of the target is made of the target alone, whether the pair names it or not.
+    """
+    if draft_name is None:
+        drafts = pair.drafts
+    else:
+        drafts = () if is_copy(draft_name) else (pair.draft(draft_name),)
     wanted = [pair.target, *(draft.source for draft in drafts if draft.source is not None)]
     return list(dict.fromkeys(wanted))
 

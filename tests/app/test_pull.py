@@ -49,7 +49,9 @@ def test_the_target_and_every_sibling_are_fetched(hub: Hub) -> None:
     assert "owner/tiny" in pulled.summary
 
 
-@pytest.mark.parametrize(("draft", "fetched"), [("tiny", ("owner/large", "owner/tiny")), ("int4", ("owner/large",))])
+@pytest.mark.parametrize(
+    ("draft", "fetched"), [("tiny", ("owner/large", "owner/tiny")), ("int4", ("owner/large",)), ("int4-shared-head", ("owner/large",))]
+)
 def test_a_named_draft_is_fetched_alone(hub: Hub, draft: str, fetched: tuple[str, ...]) -> None:
     assert fetch(draft=draft).fetched == fetched
     assert not disk_state("owner/small").complete

@@ -55,7 +55,7 @@ class Device:
     def __init__(self) -> None:
         self.waits: Counter[str] = Counter()
         self.recording: Recording | None = None
-        self._living: dict[int, list[weakref.ref[Tensor]]] = {}
+        self._held: Counter[int] = Counter()
 
     def wait(self, what: str) -> None:
         """The host waits, which nothing that is being recorded may make it do."""
@@ -96,14 +96,19 @@ class Device:
             return value
         with torch._C.DisableTorchFunctionSubclass():
             tensor = value.as_subclass(GpuTensor)
-            self._living.setdefault(memory_of(tensor), []).append(weakref.ref(tensor))
+            place = memory_of(tensor)
+        self._held[place] += 1
+        weakref.finalize(tensor, self._let_go, place)
         return tensor
 
     def is_held(self, tensor: Tensor) -> bool:
         """Whether the program still has a tensor of this one's memory."""
-        held = [reference for reference in self._living.get(memory_of(tensor), []) if reference() is not None]
-        self._living[memory_of(tensor)] = held
-        return bool(held)
+        return self._held[memory_of(tensor)] > 0
+
+    def _let_go(self, place: int) -> None:
+        self._held[place] -= 1
+        if not self._held[place]:
+            del self._held[place]
 
     def _do(self, name: str, func: Operation, args: Any, kwargs: Any, here: Sequence[Tensor], made_here: bool) -> Any:
         if self.recording is not None:
