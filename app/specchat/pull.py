@@ -34,10 +34,9 @@ def sources(pair: PairSpec, draft_name: str | None) -> list[str]:
 
     A copy of the target is made of the target alone, whether the pair names it or not.
     """
-    if draft_name is None:
-        drafts = pair.drafts
-    else:
-        drafts = () if is_copy(draft_name) else (pair.draft(draft_name),)
+    if is_copy(draft_name):
+        return [pair.target]
+    drafts = pair.drafts if draft_name is None else (pair.draft(draft_name),)
     wanted = [pair.target, *(draft.source for draft in drafts if draft.source is not None)]
     return list(dict.fromkeys(wanted))
 
