@@ -70,6 +70,19 @@ def test_auto_takes_exactness_under_a_tenth(cost: float, exact: bool, tmp_path: 
     assert f"{cost:.0%}" in chosen.reason
 
 
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_the_first_exact_kernel_is_taken_whatever_the_times_of_the_others(
+    first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step_ms(target: Target, execution: Execution) -> float:
+        target.execution = execution
+        return 10.0 - (KERNELS.index(execution) if execution in KERNELS else 0)
+
+    monkeypatch.setattr(exactness, "_independent", lambda target, kernel: kernel if kernel in KERNELS[first:] else None)
+    monkeypatch.setattr(exactness, "_step_ms", step_ms)
+    assert choose_execution(make_target(tmp_path), "on").execution == KERNELS[first]
+
+
 @pytest.mark.parametrize("choice", ["off", "on"])
 def test_the_choice_can_be_forced(choice: ExactChoice, tmp_path: Path) -> None:
     chosen = choose_execution(make_target(tmp_path), choice)
