@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -99,6 +102,20 @@ def test_triton_is_not_tried_on_a_cpu() -> None:
     timings = {timing.name: timing for timing in int4.measure_backends("cpu", torch.float32)}
     assert timings["triton"].relative_time is None
     assert timings["triton"].problem == "needs a GPU"
+
+
+def test_a_spell_in_which_the_machine_is_slow_meets_all_layers_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, calls = [0.0], count()
+
+    def taking(seconds: float) -> Callable[[torch.Tensor], torch.Tensor]:
+        def layer(x: torch.Tensor) -> torch.Tensor:
+            clock[0] += seconds * (100 if next(calls) < int4.REPEATS else 1)
+            return x
+
+        return layer
+
+    monkeypatch.setattr(int4, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    assert int4._interleaved_seconds([taking(2.0), taking(1.0)], torch.zeros(1)) == pytest.approx([2.0, 1.0])
 
 
 def test_without_the_triton_package_the_backend_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
