@@ -101,7 +101,7 @@ class PairsScreen(ModalScreen[PairChoice | None]):
         self._found: dict[str, Survey] = {}
         self._memory = Memory("cpu", 0, 0)
         self._picks = {current.pair: current}
-        self._detailed: Survey | None = None
+        self._detailed = ""
         self._listed: list[Offer] = []
         self._progress: dict[str, Download] = downloads.all()
         self._keys: list[bool] = []
@@ -183,7 +183,7 @@ class PairsScreen(ModalScreen[PairChoice | None]):
         """What is picked for a pair; the draft that was just moved to counts before its message arrives."""
         choice = self._picks.get(found.spec.name) or PairChoice(found.spec.name)
         moved_to = self.query_one("#drafts", Rows).moved_to
-        if moved_to is None or self._detailed is None or self._detailed.spec.name != found.spec.name:
+        if moved_to is None or self._detailed != found.spec.name:
             return choice
         return self._chosen(found, self._listed[moved_to].variant, choice.context or found.spec.context)
 
@@ -232,7 +232,7 @@ class PairsScreen(ModalScreen[PairChoice | None]):
         listed, context = self._offers(found), self._length(found)
         picked = self._picked(found, listed)
         offer = listed[picked]
-        self._detailed, self._listed = found, listed
+        self._detailed, self._listed = found.spec.name, listed
         self.query_one("#details").border_title = pairs_text.details_title(found)
         self.query_one("#about", Static).update(pairs_text.about(found))
         drafts = self.query_one("#drafts", Rows)
